@@ -1,0 +1,196 @@
+"""A frozen CLIP in pieces: patch embedding, blocks, head and text tower."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import BenchError, did_you_mean
+from .blocks import Block, fold_quick_gelu
+from .positions import interpolate_positions
+from .weights import load_clip
+
+PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+
+
+@dataclass
+class Trunk:
+    """What the untouched blocks made of a batch of windows.
+
+    Attributes:
+        tokens: (N, 1 + h * w, width), [CLS] first: the input of the first block that a method changes.
+        grid: (h, w), the rows and columns of patches.
+        outputs: output tokens of the inner blocks asked for, by block index from 0.
+        attention: attention maps (N, heads, T, T) of the inner blocks asked for, by block index from 0.
+    """
+
+    tokens: Tensor
+    grid: tuple[int, int]
+    outputs: dict[int, Tensor] = field(default_factory=dict)
+    attention: dict[int, Tensor] = field(default_factory=dict)
+
+
+class FrozenCLIP(nn.Module):
+    """CLIP with a vision transformer, never trained, open to be taken apart.
+
+    Args:
+        arch: open_clip model name (``ViT-B-16-quickgelu``), an open_clip model config as dict, or the path of its JSON.
+        pretrained: open_clip tag (``openai``), path of a state dict (.pt, .safetensors, OpenAI's TorchScript archive),
+            or None for made-up weights.
+        precision: ``fp32`` (the reference), ``bf16`` or ``fp16`` of the vision tower; the text tower stays in fp32.
+
+    Attributes:
+        weights_name: the tag, the file's name, or ``made-up``.
+        weights_hash: sha256 of all parameters in float32, whatever file they came from.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict = 'ViT-B-16-quickgelu',
+        pretrained: str | None = 'openai',
+        precision: str = 'fp32',
+    ) -> None:
+        super().__init__()
+        if precision not in PRECISIONS:
+            raise BenchError(f'unknown precision "{precision}"{did_you_mean(precision, PRECISIONS)}')
+        loaded = load_clip(arch, pretrained)
+        self.clip = loaded.model.eval().requires_grad_(False)
+        self.weights_name, self.weights_hash = loaded.name, loaded.sha256
+        self.arch, self.precision = loaded.arch, precision
+
+        visual = self.clip.visual
+        self.patch: int = visual.patch_size[0]
+        self.native_grid: tuple[int, int] = tuple(visual.grid_size)
+        self.width: int = visual.conv1.out_channels
+        self.embed_dim: int = visual.output_dim
+        # A copy in fp32, so that interpolation does not start from rounded values.
+        self.register_buffer('_trained_positions', visual.positional_embedding.detach().clone(), persistent=False)
+        blocks, text_blocks = visual.transformer.resblocks, self.clip.transformer.resblocks
+        if loaded.quick_gelu:
+            for module in [*blocks, *text_blocks]:
+                fold_quick_gelu(module)
+        visual.to(PRECISIONS[precision])
+        self.blocks = [Block(module, loaded.quick_gelu) for module in blocks]
+        self._text_blocks = [Block(module, loaded.quick_gelu) for module in text_blocks]
+        self._positions = lru_cache(maxsize=64)(self._positions_of)
+
+    @property
+    def device(self) -> torch.device:
+        return self.clip.visual.proj.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.clip.visual.proj.dtype
+
+    # ---- vision
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of whole patches in a picture; a remainder at the right and below is not seen."""
+        if min(height, width) < self.patch:
+            raise BenchError(f'a picture or window of {height}x{width} is smaller than a patch of {self.patch} pixels')
+        return height // self.patch, width // self.patch
+
+    def _positions_of(self, grid: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
+        return interpolate_positions(self._trained_positions, self.native_grid, grid).to(device, dtype)
+
+    def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Patches, [CLS] and positions through ``ln_pre``.
+
+        Args:
+            images: (N, 3, H, W), normalised with CLIP's mean and standard deviation.
+
+        Returns:
+            tokens (N, 1 + h * w, width) and the grid (h, w).
+        """
+        visual, patch = self.clip.visual, self.patch
+        rows, columns = grid = self.grid(*images.shape[-2:])
+        images = images[..., : rows * patch, : columns * patch].to(self.dtype)
+        # A convolution whose stride is its kernel is a matrix product; written as one it is faster and never TF32.
+        patches = images.reshape(len(images), 3, rows, patch, columns, patch)
+        patches = patches.permute(0, 2, 4, 1, 3, 5).reshape(len(images), rows * columns, -1)
+        tokens = F.linear(patches, visual.conv1.weight.flatten(1))
+        cls = visual.class_embedding.expand(len(images), 1, -1)
+        tokens = torch.cat([cls, tokens], dim=1)
+        tokens += self._positions(grid, self.dtype, self.device)
+        return visual.ln_pre(tokens), grid
+
+    @torch.no_grad()
+    def trunk(
+        self,
+        images: Tensor,
+        depth: int,
+        outputs: Collection[int] = (),
+        attention: Collection[int] = (),
+    ) -> Trunk:
+        """Run blocks 0 .. depth - 1 untouched, with fused attention.
+
+        Args:
+            images: (N, 3, H, W), normalised.
+            depth: how many blocks to run, 0 to all.
+            outputs: indices of blocks whose output tokens are kept.
+            attention: indices of blocks whose attention maps are kept.
+        """
+        tokens, grid = self.embed(images)
+        trunk = Trunk(tokens, grid)
+        for index, block in enumerate(self.blocks[:depth]):
+            if index in attention:
+                trunk.attention[index] = block.attention_map(tokens)
+            block.add_(tokens)
+            if index in outputs:
+                trunk.outputs[index] = tokens.clone()
+        return trunk
+
+    def head(self, tokens: Tensor) -> Tensor:
+        """``ln_post`` and the projection into the space shared with text, on every token: (N, T, embed_dim)."""
+        return self.clip.visual.ln_post(tokens) @ self.clip.visual.proj
+
+    @torch.no_grad()
+    def encode_image(self, images: Tensor) -> Tensor:
+        """CLIP's own image embedding, (N, embed_dim), not normalised."""
+        return self.head(self.trunk(images, len(self.blocks)).tokens[:, 0])
+
+    def trunk_flops(self, images: int, grid: tuple[int, int], depth: int) -> int:
+        """Floating-point operations of :meth:`trunk`: two for each multiply-add of its matrix products."""
+        patches = grid[0] * grid[1]
+        tokens, width = patches + 1, self.width
+        hidden = self.blocks[0].module.mlp.c_fc.out_features
+        block = tokens * width * (4 * width + 2 * hidden) + 2 * tokens * tokens * width
+        return 2 * images * (patches * 3 * self.patch**2 * width + depth * block)
+
+    # ---- text
+
+    @torch.no_grad()
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """CLIP's text embeddings in fp32, not normalised.
+
+        The tower is causal, so nothing behind the end-of-text token can reach it: the batch is trimmed to its longest
+        text, and only the end-of-text token goes through the head. Exact.
+
+        Args:
+            tokens: (N, context_length) token ids, the end-of-text token being the highest of each row.
+
+        Returns:
+            (N, embed_dim).
+        """
+        clip = self.clip
+        end = tokens.argmax(dim=-1)
+        tokens = tokens[:, : int(end.max()) + 1].to(self.device)
+        x = clip.token_embedding(tokens) + clip.positional_embedding[: tokens.shape[1]]
+        for block in self._text_blocks:
+            query, key, value = block.qkv(x)
+            x += block.output(F.scaled_dot_product_attention(query, key, value, is_causal=True))
+            x += block.ffn(x)
+        x = x[torch.arange(len(x), device=x.device), end.to(x.device)]
+        return clip.ln_final(x) @ clip.text_projection
+
+    @property
+    def context_length(self) -> int:
+        return self.clip.context_length
+
+    def extra_repr(self) -> str:
+        return f'weights={self.weights_name}, precision={self.precision}'

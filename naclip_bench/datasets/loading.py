@@ -1,0 +1,94 @@
+"""Reading pictures and masks, with an error that names the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mmcv
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmseg.registry import TRANSFORMS
+
+from ..errors import BenchError
+
+#: What the last bytes of a whole file hold; decoders fill the rest of a truncated one with grey and say nothing.
+END_MARKERS = {b'\xff\xd8': b'\xff\xd9', b'\x89P': b'IEND'}
+
+
+def read_file(path: str, what: str) -> bytes:
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise BenchError(f'cannot read the {what} {path}: {error.strerror}') from None
+    end = END_MARKERS.get(content[:2])
+    if end is not None and end not in content[-1024:]:
+        raise BenchError(f'the {what} {path} is truncated; copy it again from its archive')
+    return content
+
+
+def decode(content: bytes, path: str, what: str, **kwargs: object) -> np.ndarray:
+    try:
+        image = mmcv.imfrombytes(content, **kwargs)
+    except Exception:  # each decoder has errors of its own; all mean the same
+        image = None
+    if image is None:
+        raise BenchError(f'the {what} {path} cannot be decoded; copy it again from its archive')
+    return image
+
+
+@TRANSFORMS.register_module()
+class LoadPicture(BaseTransform):
+    """Decode ``img_path`` with OpenCV to BGR uint8, its EXIF orientation applied.
+
+    Adds img (H, W, 3), img_shape and ori_shape.
+    """
+
+    def transform(self, results: dict) -> dict:
+        path = results['img_path']
+        results['img'] = decode(read_file(path, 'picture'), path, 'picture', flag='color', backend='cv2')
+        results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadMask(BaseTransform):
+    """Decode ``seg_map_path`` to labels, at the size of the original picture.
+
+    Labels keep their width (uint8 or 16 bits); with ``reduce_zero_label`` 0 is ignored and k becomes k - 1. A label
+    outside the classes is an error here, before it can be scored as something else.
+
+    Args:
+        num_classes: how many classes the data set has; checked where given.
+        ignore_index: label of pixels that are not scored.
+    """
+
+    def __init__(self, num_classes: int | None = None, ignore_index: int = 255) -> None:
+        self.num_classes, self.ignore_index = num_classes, ignore_index
+
+    def transform(self, results: dict) -> dict:
+        path = results['seg_map_path']
+        labels = decode(read_file(path, 'mask'), path, 'mask', flag='unchanged', backend='pillow')
+        if labels.ndim != 2:
+            raise BenchError(f'the mask {path} has {labels.shape[-1]} channels; it must hold one label a pixel')
+        if labels.shape != tuple(results['ori_shape']):
+            raise BenchError(
+                f'the mask {path} is {labels.shape[0]}x{labels.shape[1]}, but its picture '
+                f'is {results["ori_shape"][0]}x{results["ori_shape"][1]}'
+            )
+        labels = labels.astype(np.int32)
+        scored = labels != self.ignore_index
+        if results.get('reduce_zero_label'):
+            scored &= labels != 0
+            labels = labels - 1
+        labels[~scored] = self.ignore_index
+        if self.num_classes is not None and scored.any():
+            highest, lowest = int(labels[scored].max()), int(labels[scored].min())
+            if highest >= self.num_classes or lowest < 0:
+                raise BenchError(
+                    f'the mask {path} holds label {highest if highest >= self.num_classes else lowest}, but the data '
+                    f'set has classes 0..{self.num_classes - 1} and ignores {self.ignore_index}; '
+                    'was it converted for this data set?'
+                )
+        results['gt_seg_map'] = labels
+        results.setdefault('seg_fields', []).append('gt_seg_map')
+        return results

@@ -1,0 +1,36 @@
+"""Pictures to the device and into CLIP's colour space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from mmseg.registry import MODELS
+
+#: CLIP's mean and standard deviation x 255, rounded to three decimals as the whole SCLIP family has them.
+MEAN = (122.771, 116.746, 104.094)
+STD = (68.501, 66.632, 70.323)
+
+
+@MODELS.register_module()
+class PicturePreprocessor(BaseDataPreprocessor):
+    """A list of BGR uint8 pictures of any sizes to normalised RGB float32 pictures.
+
+    They travel to the device as uint8, a quarter of the bytes, and are normalised there. mmseg's own preprocessor
+    wants one size a batch.
+
+    Args:
+        mean, std: of each channel, in RGB order.
+    """
+
+    def __init__(self, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> None:
+        super().__init__(non_blocking=True)
+        self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), persistent=False)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        data = self.cast_data(data)
+        data['inputs'] = [(picture.flip(0).float() - self.mean) / self.std for picture in data['inputs']]
+        data.setdefault('data_samples', None)
+        return data

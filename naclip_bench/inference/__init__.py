@@ -1,0 +1,1 @@
+"""From patch logits to labels: windows, stitch, refine, decide."""

@@ -1,0 +1,87 @@
+"""Logits of queries to a class a pixel.
+
+The released code takes a softmax over all queries, the maximum over the synonyms of each class, and the class with the
+highest value; where that value is under ``prob_thd`` the pixel is class 0. Maximum and softmax keep the order of the
+logits, so the winner is the class of the highest logit, and its probability is 1 / sum(exp(scale * (l - max))): neither
+the probabilities nor a classes x queries product are ever made.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .stitch import PixelLogits
+
+#: Label of a pixel whose logits are not finite; never a class, so that it cannot be scored by mistake.
+NOT_FINITE = -1
+
+
+def decide(
+    logits: PixelLogits,
+    query_class: Tensor,
+    multiplicity: Tensor,
+    scale: float,
+    prob_thd: float = 0.0,
+    area_thd: float | None = None,
+) -> Tensor:
+    """Labels (H, W) int64 of one picture.
+
+    Args:
+        logits: cosine logits of Q distinct queries.
+        query_class: (Q,) the class of each query, non-decreasing in its first appearance, so that among equal logits
+            the first query belongs to the first class.
+        multiplicity: (Q,) how often each query counts in the softmax.
+        scale: logit scale before the softmax.
+        prob_thd: probability under which (strictly) a pixel becomes class 0.
+        area_thd: foreground classes that win no more than this share of all foreground pixels are taken out of the
+            decision, though not out of the softmax (SCLIP's ``area_thd``). None: off.
+    """
+    allowed = None
+    if area_thd is not None:
+        labels = _labels(logits, query_class, multiplicity, scale, 0.0, None)
+        area = torch.bincount(labels.flatten().clamp(min=0), minlength=int(query_class[-1]) + 1)
+        area[0] = 0
+        keep = area > area_thd * area.sum()
+        keep[0] = True
+        allowed = keep[query_class]
+    return _labels(logits, query_class, multiplicity, scale, prob_thd, allowed)
+
+
+def _labels(
+    logits: PixelLogits,
+    query_class: Tensor,
+    multiplicity: Tensor,
+    scale: float,
+    prob_thd: float,
+    allowed: Tensor | None,
+) -> Tensor:
+    labels = torch.empty(logits.size, dtype=torch.int64, device=logits.device)
+    for rows, blocks in logits.regions():
+        best = winner = top = total = None
+        for queries, block in blocks:
+            value, index = (block if allowed is None else block.masked_fill(~allowed[queries, None], -torch.inf)).max(1)
+            index += queries.start
+            if best is None:
+                best, winner = value, index
+            else:
+                better = (value > best) | value.isnan()
+                best, winner = torch.where(better, value, best), torch.where(better, index, winner)
+            if prob_thd > 0:
+                block_top = value if allowed is None else block.amax(1)
+                # The exponentials are written over the block: it is not needed again.
+                exponentials = block.sub_(block_top[:, None]).mul_(scale).exp_()
+                block_total = torch.einsum('rqw,q->rw', exponentials, multiplicity[queries])
+                if top is None:
+                    top, total = block_top, block_total
+                else:
+                    new_top = torch.maximum(top, block_top)
+                    total = total * ((top - new_top) * scale).exp()
+                    total += block_total * ((block_top - new_top) * scale).exp()
+                    top = new_top
+        band = query_class[winner]
+        if prob_thd > 0:
+            probability = ((best - top) * scale).exp() / total
+            band = band.masked_fill(probability < prob_thd, 0)
+        labels[rows] = band.masked_fill(~best.isfinite(), NOT_FINITE)
+    return labels

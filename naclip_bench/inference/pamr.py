@@ -1,0 +1,129 @@
+"""Pixel-adaptive mask refinement (Araslanov and Roth, Single-Stage Semantic Segmentation from Image Labels, CVPR 2020).
+
+Each logit map is replaced, again and again, by a mean of its neighbours weighted by how alike their colours are. The
+weights depend on the picture alone, so one sparse matrix a picture serves all queries, and queries are refined a few at
+a time: memory stays bounded, and the result is the same to the last bit whatever the number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import BenchError, is_out_of_memory
+from .stitch import PixelLogits
+
+#: The eight neighbours in row-major order, without the centre.
+NEIGHBOURS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
+
+
+class PAMR:
+    """The settings of the refinement.
+
+    Args:
+        iterations: how often the maps are averaged (NACLIP: 10).
+        dilations: distances of the eight neighbours, in pixels of the original picture (NACLIP: 8 and 16).
+        query_chunk: how many queries are refined at once; lower it when memory runs out. It changes no result.
+    """
+
+    def __init__(self, iterations: int = 10, dilations: Sequence[int] = (8, 16), query_chunk: int = 64) -> None:
+        if iterations < 1 or query_chunk < 1 or not dilations or min(dilations) < 1:
+            raise BenchError('refine: iterations, dilations and query_chunk must be at least 1')
+        self.iterations = iterations
+        self.dilations = tuple(dilations)
+        self.query_chunk = query_chunk
+
+    def __call__(self, logits: PixelLogits, image: Tensor) -> RefinedLogits:
+        """Refined logits at the original resolution.
+
+        Args:
+            logits: the logits before the softmax.
+            image: (3, H, W) the picture at the model's input size, in any affine scale of each colour channel.
+
+        Raises:
+            BenchError: out of memory. The picture is never scored without its refinement.
+        """
+        size = logits.size
+        image = F.interpolate(image[None], size=size, mode='bilinear', align_corners=False)[0]
+        with out_of_memory_named(size, self.query_chunk):
+            return RefinedLogits(logits, self, neighbour_index(size, self.dilations, image.device), self.affinity(image))
+
+    def affinity(self, image: Tensor) -> Tensor:
+        """Weights (H * W, 8 * dilations) of each pixel's neighbours; they sum to 1.
+
+        softmax over the neighbours of the mean over channels of -|difference| / (1e-8 + 0.1 * deviation), the deviation
+        being the unbiased one over the 3 x 3 patches of all dilations, centres included.
+        """
+        total = 0
+        for channel in image.float():
+            padded = [F.pad(channel[None, None], (d,) * 4, mode='replicate')[0, 0] for d in self.dilations]
+            height, width = channel.shape
+            neighbours = torch.stack(
+                [
+                    plane[d + dy * d : d + dy * d + height, d + dx * d : d + dx * d + width]
+                    for d, plane in zip(self.dilations, padded, strict=True)
+                    for dy, dx in NEIGHBOURS
+                ]
+            )
+            centres = channel.expand(len(self.dilations), height, width)
+            deviation = torch.cat([neighbours, centres]).std(dim=0)
+            total = total - neighbours.sub_(channel).abs_().div_(1e-8 + 0.1 * deviation)
+        return (total / len(image)).softmax(dim=0).flatten(1).T.contiguous()
+
+
+@contextmanager
+def out_of_memory_named(size: tuple[int, int], chunk: int) -> Iterator[None]:
+    """Turn a failed allocation into a line that says what to lower."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise BenchError(
+            f'PAMR ran out of memory on a picture of {size[0]}x{size[1]} with {chunk} queries at once; '
+            'lower model.refine.query_chunk (it changes no result)'
+        ) from None
+
+
+def neighbour_index(size: tuple[int, int], dilations: Sequence[int], device: torch.device) -> Tensor:
+    """Flat pixel index (H * W, 8 * dilations) int32 of each pixel's neighbours; borders are replicated."""
+    rows = torch.arange(size[0], device=device)
+    columns = torch.arange(size[1], device=device)
+    flat = [
+        (rows + dy * d).clamp(0, size[0] - 1)[:, None] * size[1] + (columns + dx * d).clamp(0, size[1] - 1)
+        for d in dilations
+        for dy, dx in NEIGHBOURS
+    ]
+    return torch.stack(flat, dim=-1).flatten(0, 1).int()
+
+
+class RefinedLogits:
+    """Logits after PAMR, computed a chunk of queries at a time; used like :class:`PixelLogits`."""
+
+    def __init__(self, logits: PixelLogits, settings: PAMR, index: Tensor, affinity: Tensor) -> None:
+        self.size, self.queries, self.device = logits.size, logits.queries, logits.device
+        self._logits, self._settings, self._index, self._affinity = logits, settings, index, affinity
+
+    def query_block(self, queries: slice) -> Tensor:
+        """Refined logits of some queries at all pixels, (H, q, W)."""
+        with out_of_memory_named(self.size, self._settings.query_chunk):
+            # One row a pixel, so that a neighbour's logits of all queries lie side by side.
+            maps = self._logits.query_block(queries).transpose(1, 2).flatten(0, 1)
+            for _ in range(self._settings.iterations):
+                maps = F.embedding_bag(self._index, maps, per_sample_weights=self._affinity, mode='sum')
+            return maps.unflatten(0, self.size).transpose(1, 2)
+
+    def regions(self) -> Iterator[tuple[slice, Iterator[tuple[slice, Tensor]]]]:
+        """One region, the whole picture, in blocks of queries; see :meth:`PixelLogits.regions`."""
+        step = self._settings.query_chunk
+        chunks = (slice(first, min(first + step, self.queries)) for first in range(0, self.queries, step))
+        yield slice(0, self.size[0]), ((chunk, self.query_block(chunk)) for chunk in chunks)
+
+    def full(self) -> Tensor:
+        """All refined logits at once, (Q, H, W)."""
+        blocks = [block for _, blocks in self.regions() for _, block in blocks]
+        return torch.cat(blocks, dim=1).transpose(0, 1).contiguous()

@@ -1,0 +1,105 @@
+"""Patch logits of a picture's windows to logits of its pixels, as two matrix products.
+
+The released code upsamples each window's patch logits to the window (bilinear), adds them into a picture-sized buffer,
+divides by how many windows saw a pixel, and resizes to the original size (bilinear). Every step is linear and acts on
+rows and columns apart, so for one picture size all of it is ``logits[q] = R_h @ L[q] @ R_w.T``, where L[q] holds the
+windows' patch grids side by side. The two matrices are built once a size, and no tensor of queries x height x width is
+made unless someone asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .windows import Windows
+
+#: Elements of a block of logits: on a CPU one that stays in its cache, on an accelerator one that fills it.
+BLOCK_ELEMENTS = {'cpu': 2**20, 'cuda': 2**27}
+
+
+def block_elements(device: torch.device) -> int:
+    return BLOCK_ELEMENTS.get(device.type, BLOCK_ELEMENTS['cuda'])
+
+
+def resize_matrix(size: int, to: int) -> Tensor:
+    """(to, size) in fp32: bilinear resizing along one side (align_corners=False), the weights torch itself uses."""
+    return F.interpolate(torch.eye(size)[None], size=to, mode='linear', align_corners=False)[0].T.contiguous()
+
+
+@lru_cache(maxsize=256)
+def side_matrix(
+    size: int, window: int, starts: tuple[int, ...], patches: int, to: int, device: torch.device
+) -> Tensor:
+    """R of one side, (to, windows * patches): upsample, average over the windows, resize to the original side.
+
+    Args:
+        size: pixels of the side of the resized picture.
+        window: pixels of a window along this side.
+        starts: first pixel of each window.
+        patches: patches of a window along this side, stretched over the whole window.
+        to: pixels of the side of the original picture.
+    """
+    upsample = resize_matrix(patches, window)
+    stacked = torch.zeros(size, len(starts), patches)
+    hits = torch.zeros(size)
+    for index, start in enumerate(starts):
+        stacked[start : start + window, index] = upsample
+        hits[start : start + window] += 1
+    averaged = stacked.flatten(1) / hits[:, None]
+    return (resize_matrix(size, to) @ averaged if to != size else averaged).to(device)
+
+
+class PixelLogits:
+    """Logits of every query at every pixel of one picture, computed block by block when they are needed.
+
+    Args:
+        patches: (windows, Q, h, w) patch logits in fp32, windows in the order of ``windows``.
+        windows: where they lie.
+        size: (height, width) of the original picture.
+    """
+
+    def __init__(self, patches: Tensor, windows: Windows, size: tuple[int, int]) -> None:
+        self.size = size
+        self.queries = patches.shape[1]
+        device = patches.device
+        rows, columns = patches.shape[2:]
+        across, down = len(windows.lefts), len(windows.tops)
+        # (down, across, Q, h, w) -> (down, h, Q, across, w): window rows stacked, window columns side by side.
+        stacked = patches.unflatten(0, (down, across)).permute(0, 3, 2, 1, 4)
+        self._patches = stacked.reshape(down * rows, self.queries, across * columns)
+        (height, width), (window_height, window_width) = windows.size, windows.window
+        self._down = side_matrix(height, window_height, windows.tops, rows, size[0], device)
+        self._across = side_matrix(width, window_width, windows.lefts, columns, size[1], device)
+
+    @property
+    def device(self) -> torch.device:
+        return self._patches.device
+
+    def query_block(self, queries: slice) -> Tensor:
+        """Logits of some queries at all pixels, (H, q, W)."""
+        wide = self._patches[:, queries] @ self._across.T
+        return (self._down @ wide.flatten(1)).unflatten(1, wide.shape[1:])
+
+    def regions(self) -> Iterator[tuple[slice, Iterator[tuple[slice, Tensor]]]]:
+        """Bands of rows that together make the picture, each with the blocks of queries that together make the band.
+
+        Yields:
+            rows, and an iterator over (queries, logits (rows, q, W)); here one block holds all queries.
+        """
+        every = slice(0, self.queries)
+        # The wide matrix of all queries is patch rows x Q x W; the picture's is far higher, hence the bands.
+        wide = (self._patches @ self._across.T).flatten(1)
+        band = max(1, block_elements(self.device) // (self.queries * self.size[1]))
+        for top in range(0, self.size[0], band):
+            rows = slice(top, min(top + band, self.size[0]))
+            logits = (self._down[rows] @ wide).unflatten(1, (self.queries, self.size[1]))
+            yield rows, iter([(every, logits)])
+
+    def full(self) -> Tensor:
+        """All logits at once, (Q, H, W); for soft output and for tests."""
+        return self.query_block(slice(0, self.queries)).transpose(0, 1).contiguous()

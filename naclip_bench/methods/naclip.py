@@ -1,0 +1,96 @@
+"""NACLIP: Pay Attention to Your Neighbours (Hajimiri, Ben Ayed, Dolz; WACV 2025, arXiv 2404.08181).
+
+The last block attends by key-key similarity plus a Gaussian over neighbouring patches (eq. 15),
+
+    softmax(k k^T / sqrt(d) + omega) v,   omega_ij = exp(-||i - j||^2 / (2 sigma^2)),
+
+and its output is the encoder's (eq. 16, the "reduced" architecture): no residual, no feed-forward network.
+
+Where the released code says more than the paper, this follows the code:
+- [CLS] stays in the attention; omega is 0 in its row and column.
+- The Gaussian is not normalised, has its peak of 1 at the patch itself, is not cut off, and is added after the
+  scaling by 1 / sqrt(d), to every head alike.
+- "Neighbourhood only" (N-Only, eq. 11) multiplies omega by one number a window, 1 / sqrt(d) times the mean over heads
+  and token pairs ([CLS] included) of ||q_i|| ||k_j||.
+- The released csa needs the vanilla architecture; here every cell of attention x architecture works.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..backbones import Trunk
+from ..errors import BenchError, did_you_mean
+from .base import TrainingFreeSegmentor
+
+ARCHITECTURES = ('reduced', 'vanilla')
+ATTENTIONS = ('naclip', 'nonly', 'kk', 'csa', 'vanilla')
+
+
+@lru_cache(maxsize=64)
+def gaussian_neighbourhood(grid: tuple[int, int], sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """omega of eq. 10 and 11 for every pair of tokens, (1 + h * w, 1 + h * w); row and column 0 ([CLS]) are 0.
+
+    Args:
+        grid: (h, w) patches.
+        sigma: standard deviation of the Gaussian, in patches.
+    """
+    rows, columns = (torch.arange(side, dtype=torch.float32) for side in grid)
+    vertical, horizontal = ((axis[:, None] - axis).square() for axis in (rows, columns))
+    distance = vertical[:, None, :, None] + horizontal[None, :, None, :]
+    gaussian = torch.exp(-distance / (2 * sigma**2)).flatten(2).flatten(0, 1)
+    return F.pad(gaussian, (1, 0, 1, 0)).to(device, dtype)
+
+
+@MODELS.register_module()
+class NACLIP(TrainingFreeSegmentor):
+    """NACLIP and the ablations of its Tables 3 and 4.
+
+    Args:
+        arch: ``reduced`` (attention output only) or ``vanilla`` (residual and feed-forward network kept).
+        attention: ``naclip`` (k-k plus Gaussian), ``nonly`` (Gaussian alone), ``kk`` (k-k alone), ``csa`` (q-q plus
+            k-k, as in SCLIP), ``vanilla`` (q-k, CLIP's own).
+        sigma: standard deviation of the Gaussian, in patches.
+        **kwargs: see :class:`TrainingFreeSegmentor`.
+    """
+
+    def __init__(self, arch: str = 'reduced', attention: str = 'naclip', sigma: float = 5.0, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        if arch not in ARCHITECTURES:
+            raise BenchError(f'NACLIP: unknown arch "{arch}"{did_you_mean(arch, ARCHITECTURES)}')
+        if attention not in ATTENTIONS:
+            raise BenchError(f'NACLIP: unknown attention "{attention}"{did_you_mean(attention, ATTENTIONS)}')
+        if not sigma > 0:
+            raise BenchError(f'NACLIP: sigma is {sigma}; it must be above 0')
+        self.arch, self.attention, self.sigma = arch, attention, float(sigma)
+
+    def dense_tokens(self, trunk: Trunk) -> Tensor:
+        block, tokens = self.backbone.blocks[-1], trunk.tokens
+        out = block.output(self.attend(*block.qkv(tokens), trunk.grid))
+        if self.arch == 'vanilla':
+            out = tokens + out
+            out = out + block.ffn(out)
+        return self.backbone.head(out)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Attention output of every head, (N, heads, T, d)."""
+        attention = F.scaled_dot_product_attention
+        if self.attention == 'kk':
+            return attention(key, key, value)
+        if self.attention == 'csa':
+            return attention(query, query, value) + attention(key, key, value)
+        if self.attention == 'vanilla':
+            return attention(query, key, value)
+        omega = gaussian_neighbourhood(grid, self.sigma, key.dtype, key.device)
+        if self.attention == 'naclip':
+            return attention(key, key, value, attn_mask=omega)
+        # The mean over all pairs of a product of norms is the product of their means, head by head.
+        norms = query.norm(dim=-1).mean(-1) * key.norm(dim=-1).mean(-1)
+        scale = norms.mean(-1) * query.shape[-1] ** -0.5
+        weights = (omega * scale[:, None, None]).softmax(-1)
+        return weights[:, None] @ value

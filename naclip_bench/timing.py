@@ -1,0 +1,64 @@
+"""How long each step on the way of a picture took.
+
+The steps are read, trunk, method, text, stitch+decide, refine and metric. They stand in one process-wide stopwatch,
+because they are spread over the data loader, the segmentor and the metric, which mmengine builds apart.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+STAGES = ('read', 'text', 'trunk', 'method', 'stitch+decide', 'refine', 'metric')
+
+
+class Stopwatch:
+    """Seconds a stage; on a GPU they are the device's own, read from events without waiting for it."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+
+    def add(self, stage: str, seconds: float) -> None:
+        self._seconds[stage] += seconds
+
+    @contextmanager
+    def stage(self, name: str, device: torch.device | None = None) -> Iterator[None]:
+        """Time a block of work as ``name``; work on a CUDA ``device`` is bracketed with events."""
+        if device is not None and device.type == 'cuda':
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start.record()
+            try:
+                yield
+            finally:
+                end.record()
+                self._events.append((name, start, end))
+                self._collect(only_finished=True)
+        else:
+            begin = time.perf_counter()
+            try:
+                yield
+            finally:
+                self.add(name, time.perf_counter() - begin)
+
+    def _collect(self, only_finished: bool) -> None:
+        while self._events and (not only_finished or self._events[0][2].query()):
+            name, start, end = self._events.pop(0)
+            end.synchronize()
+            self.add(name, start.elapsed_time(end) / 1000)
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds of every stage that ran, in the order of the data flow; waits for the device."""
+        self._collect(only_finished=False)
+        return {stage: self._seconds[stage] for stage in STAGES if stage in self._seconds}
+
+
+#: The process's stopwatch.
+STOPWATCH = Stopwatch()

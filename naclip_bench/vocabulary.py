@@ -1,0 +1,163 @@
+"""From a class-name file to unit text vectors.
+
+A line is a class; its synonyms, separated by ", ", are queries of their own. All queries compete in one softmax, and a
+class gets the highest probability among its queries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
+from torch import Tensor
+
+from .backbones import FrozenCLIP
+from .errors import BenchError, did_you_mean
+
+#: Sets of prompt templates by name: the 80 that OpenAI published for ImageNet, and the single plain one.
+TEMPLATES: dict[str, tuple[str, ...]] = {
+    'openai_80': tuple(template('{}') for template in OPENAI_IMAGENET_TEMPLATES),
+    'photo': ('a photo of a {}.',),
+}
+
+#: Raise when a change to the code below changes text vectors, so that no cached one is used again.
+CACHE_VERSION = 'v1'
+
+
+class Vocabulary:
+    """The queries of a class-name file, and which class each speaks for.
+
+    Args:
+        class_names: name of a bundled file (``voc21``), or the path of one's own.
+        templates: name of a set of prompt templates.
+
+    Attributes:
+        classes: the synonyms of each class.
+        queries: every query word once, in order of first appearance.
+        query_class: (Q,) int64, the class of each query. A word that stands in two classes (COCO-Object has "bed" both
+            as background and as a class) ties with itself, and the first class wins every tie: it speaks for that.
+        multiplicity: (Q,) float32, how often each query stands in the file; so often it counts in the softmax.
+        occurrences: index into ``queries`` of every word of the file in order, repetitions included.
+        name: the file's name.
+        sha256: of the file's content; ``prompts_sha256`` of the templates.
+    """
+
+    def __init__(self, class_names: str, templates: str = 'openai_80') -> None:
+        if templates not in TEMPLATES:
+            raise BenchError(f'unknown templates "{templates}"{did_you_mean(templates, TEMPLATES)}')
+        self.templates = TEMPLATES[templates]
+        path = class_name_file(class_names)
+        text = path.read_text(encoding='utf-8')
+        self.name, self.path = path.stem, path
+        self.sha256 = hashlib.sha256(text.encode()).hexdigest()
+        self.prompts_sha256 = hashlib.sha256('\n'.join(self.templates).encode()).hexdigest()
+
+        # Only the line break is taken off and only ", " separates, as the released code of the SCLIP family does.
+        lines = text.removesuffix('\n').split('\n')
+        for number, line in enumerate(lines, 1):
+            if not line.strip() or any(not word.strip() for word in line.split(', ')):
+                raise BenchError(f'class names: line {number} of {path} has an empty name; write one class a line')
+        self.classes: list[list[str]] = [line.split(', ') for line in lines]
+        words = [(word, index) for index, synonyms in enumerate(self.classes) for word in synonyms]
+        first_class: dict[str, int] = {}
+        for word, index in words:
+            first_class.setdefault(word, index)
+        self.queries: list[str] = list(first_class)
+        place = {word: position for position, word in enumerate(self.queries)}
+        self.occurrences = torch.tensor([place[word] for word, _ in words])
+        self.query_class = torch.tensor(list(first_class.values()))
+        self.multiplicity = torch.bincount(self.occurrences, minlength=len(self.queries)).float()
+
+    def __len__(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+
+def class_name_file(name: str) -> Path:
+    """A bundled class-name file by its name, or the path of one's own.
+
+    Raises:
+        BenchError: there is neither.
+    """
+    bundled = Path(str(resources.files('naclip_bench'))) / 'class_names'
+    for path in (Path(name), bundled / f'{name}.txt'):
+        if path.is_file():
+            return path
+    known = [path.stem for path in bundled.glob('*.txt')]
+    raise BenchError(f'class names: there is no file {name}{did_you_mean(Path(name).stem, known)}')
+
+
+def cache_folder() -> Path:
+    """Where text vectors are kept: ``$NACLIP_BENCH_CACHE``, or the user's cache folder."""
+    own = os.environ.get('NACLIP_BENCH_CACHE')
+    base = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'naclip_bench'
+    return Path(own) if own else base
+
+
+def text_vectors(backbone: FrozenCLIP, queries: Sequence[str], templates: Sequence[str]) -> Tensor:
+    """Unit text vectors of ``queries``, (Q, embed_dim) in fp32 on the backbone's device.
+
+    Each prompt's embedding is normalised, they are averaged over the templates, and the mean is normalised again.
+    Vectors are cached on disk a query, under the hash of weights, tokenizer, templates and query.
+    """
+    folder = cache_folder() / 'text'
+    tokenize = open_clip.SimpleTokenizer(context_length=backbone.context_length)
+    tokenizer = f'{type(tokenize).__name__}/{tokenize.vocab_size}/{tokenize.context_length}'
+    vectors: dict[str, Tensor] = {}
+    missing: dict[str, Path] = {}
+    for query in queries:
+        parts = (CACHE_VERSION, backbone.weights_hash, backbone.arch, tokenizer, *templates, query)
+        key = hashlib.sha256('\0'.join(parts).encode()).hexdigest()
+        path = folder / key[:2] / f'{key}.npy'
+        vector = _read_vector(path, backbone.embed_dim)
+        if vector is None:
+            missing[query] = path
+        else:
+            vectors[query] = vector
+    if missing:
+        encoded = _encode(backbone, tokenize, list(missing), templates).cpu()
+        for (query, path), vector in zip(missing.items(), encoded, strict=True):
+            vectors[query] = vector
+            _write_vector(path, vector)
+    return torch.stack([vectors[query] for query in queries]).to(backbone.device)
+
+
+def _encode(backbone: FrozenCLIP, tokenize: object, queries: list[str], templates: Sequence[str]) -> Tensor:
+    tokens = tokenize([template.replace('{}', query) for query in queries for template in templates])
+    # Prompts of one length go together, so that none is padded: the tower's work is linear in the length.
+    lengths = tokens.argmax(dim=-1)
+    embeddings = torch.empty(len(tokens), backbone.embed_dim, device=backbone.device)
+    batch = 256 if backbone.device.type == 'cpu' else 4096
+    for length in lengths.unique():
+        for rows in (lengths == length).nonzero()[:, 0].split(batch):
+            embeddings[rows] = backbone.encode_text(tokens[rows])
+    embeddings = torch.nn.functional.normalize(embeddings, dim=-1)
+    mean = embeddings.unflatten(0, (len(queries), len(templates))).mean(dim=1)
+    return torch.nn.functional.normalize(mean, dim=-1)
+
+
+def _read_vector(path: Path, size: int) -> Tensor | None:
+    try:
+        vector = np.load(path)
+    except (OSError, ValueError, EOFError):
+        return None
+    return torch.from_numpy(vector) if vector.shape == (size,) and np.isfinite(vector).all() else None
+
+
+def _write_vector(path: Path, vector: Tensor) -> None:
+    """Written beside and renamed, so that no other process reads half of it; a cache that cannot be written is none."""
+    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open('wb') as file:
+            np.save(file, vector.numpy())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,23 @@
+"""Cityscapes, 19 classes, 500 pictures; short side 560."""
+
+_base_ = '../common.py'
+
+dataset = 'cityscapes'
+pictures = 500
+vocabulary = dict(class_names='cityscapes')
+
+test_dataloader = dict(
+    dataset=dict(
+        type='CityscapesDataset',
+        data_root='data/cityscapes',
+        data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
+        img_suffix='_leftImg8bit.png',
+        seg_map_suffix='_gtFine_labelTrainIds.png',
+        pipeline=[
+            dict(type='LoadPicture'),
+            dict(type='Resize', scale=(2048, 560), keep_ratio=True),
+            dict(type='LoadMask'),
+            dict(type='PackSegInputs', meta_keys=('img_path', 'ori_shape', 'sample_idx')),
+        ],
+    )
+)

@@ -1,0 +1,17 @@
+"""COCO-Stuff 164k, 171 classes, 5,000 pictures."""
+
+_base_ = '../common.py'
+
+dataset = 'coco_stuff'
+pictures = 5000
+vocabulary = dict(class_names='coco_stuff')
+
+test_dataloader = dict(
+    dataset=dict(
+        type='COCOStuffDataset',
+        data_root='data/coco_stuff164k',
+        data_prefix=dict(img_path='images/val2017', seg_map_path='annotations/val2017'),
+        img_suffix='.jpg',
+        seg_map_suffix='_labelTrainIds.png',
+    )
+)

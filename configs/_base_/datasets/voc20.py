@@ -1,0 +1,18 @@
+"""Pascal VOC 2012 without background, 20 classes, 1,449 pictures."""
+
+_base_ = '../common.py'
+
+dataset = 'voc20'
+pictures = 1449
+vocabulary = dict(class_names='voc20')
+
+test_dataloader = dict(
+    dataset=dict(
+        type='PascalVOC20Dataset',
+        data_root='data/VOCdevkit/VOC2012',
+        ann_file='ImageSets/Segmentation/val.txt',
+        data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
+        img_suffix='.jpg',
+        seg_map_suffix='.png',
+    )
+)

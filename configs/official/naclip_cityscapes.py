@@ -1,0 +1,4 @@
+_base_ = '../naclip_cityscapes.py'
+
+protocol = 'official'
+model = dict(refine=dict(iterations=10, dilations=(8, 16)))

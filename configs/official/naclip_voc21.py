@@ -1,0 +1,4 @@
+_base_ = '../naclip_voc21.py'
+
+protocol = 'official'
+model = dict(window=None, refine=dict(iterations=10, dilations=(8, 16)))

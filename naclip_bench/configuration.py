@@ -1,0 +1,96 @@
+"""A config from its name and the command line."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from contextlib import redirect_stdout
+from importlib import import_module
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from .errors import BenchError, did_you_mean
+
+#: Where the configs lie beside the package in a checkout.
+CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
+
+#: What the data roots of the configs begin with; ``--data-root`` takes its place.
+DATA = 'data'
+
+
+def register() -> None:
+    """Make every part of the suite known to mmengine, as ``custom_imports`` of the configs does."""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        # mmseg tells of optional parts that are not there and that nothing here needs.
+        warnings.simplefilter('ignore')
+        for package in ('datasets', 'evaluation', 'methods'):
+            import_module(f'naclip_bench.{package}')
+    init_default_scope('mmseg')
+
+
+def config_names() -> list[str]:
+    """Names of all leaf configs: ``naclip_voc21``, ``official/naclip_voc21``, ..."""
+    paths = (path.relative_to(CONFIGS) for path in CONFIGS.rglob('*.py'))
+    return sorted(path.with_suffix('').as_posix() for path in paths if not path.parts[0].startswith('_'))
+
+
+def find_config(name: str) -> Path:
+    """The file of a config given by its path or its name.
+
+    Raises:
+        BenchError: there is none; says what comes close.
+    """
+    for path in (Path(name), CONFIGS / f'{name}.py'):
+        if path.is_file():
+            return path
+    stem = name.removesuffix('.py')
+    stem = stem.split('configs/', 1)[-1]
+    raise BenchError(f'there is no config {name}{did_you_mean(stem, config_names())}')
+
+
+def load_config(
+    name: str,
+    data_root: str | None = None,
+    pretrained: str | None = None,
+    precision: str | None = None,
+    cfg_options: dict | None = None,
+) -> Config:
+    """A leaf config with the command line's settings in it.
+
+    Args:
+        name: path or name of the config.
+        data_root: folder that takes the place of ``data``.
+        pretrained: see :class:`FrozenCLIP`; ``none`` for made-up weights.
+        precision: fp32, bf16 or fp16.
+        cfg_options: any setting by its dotted name.
+    """
+    path = find_config(name)
+    try:
+        config = Config.fromfile(path)
+    except (SyntaxError, KeyError, OSError, TypeError) as error:
+        raise BenchError(f'cannot read the config {path}: {error}') from None
+    absent = [key for key in ('model', 'dataset', 'test_dataloader') if key not in config]
+    if absent:
+        raise BenchError(f'{path} is no benchmark config: it has no {", ".join(absent)}')
+    if cfg_options:
+        try:
+            config.merge_from_dict(cfg_options)
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise BenchError(f'--cfg-options: {error}') from None
+    backbone = config.model.setdefault('backbone', {})
+    if pretrained is not None:
+        backbone['pretrained'] = None if pretrained.lower() == 'none' else pretrained
+    if precision is not None:
+        backbone['precision'] = precision
+    dataset = config.test_dataloader.dataset
+    if data_root is not None and Path(dataset.data_root).parts[:1] == (DATA,):
+        dataset.data_root = str(Path(data_root, *Path(dataset.data_root).parts[1:]))
+    return config
+
+
+def config_label(path: Path) -> str:
+    """Name of a config as a folder of work_dirs: below ``configs/``, or its stem elsewhere."""
+    path = path.resolve()
+    return path.relative_to(CONFIGS).with_suffix('').as_posix() if path.is_relative_to(CONFIGS) else path.stem

@@ -1,0 +1,101 @@
+"""Is the data there? Asked before anything slow begins."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import ConfigDict
+from mmengine.dataset import BaseDataset
+from mmseg.registry import DATASETS
+
+from ..errors import BenchError, did_you_mean
+from .loading import LoadMask
+
+
+def build_dataset(config: ConfigDict) -> BaseDataset:
+    """The data set of a config, every file of it seen to exist.
+
+    Raises:
+        BenchError: a folder, the list, a picture or a mask is missing; says the expected layout.
+    """
+    root = Path(config.data_root)
+    wanted = [root / folder for folder in config.data_prefix.values()]
+    wanted += [root / config.ann_file] if config.get('ann_file') else []
+    missing = [path for path in wanted if not path.exists()]
+    if missing:
+        raise BenchError(f'data: there is no {missing[0]}; expected: {layout(config)}; see docs/data.md, or --data-root')
+    dataset = DATASETS.build(config)
+    if not len(dataset):
+        raise BenchError(f'data: {root} holds no pictures; expected: {layout(config)}; see docs/data.md')
+    for key, what in (('img_path', 'picture'), ('seg_map_path', 'mask')):
+        paths = [Path(dataset.get_data_info(index)[key]) for index in range(len(dataset))]
+        lost = [path for path in paths if not path.is_file()]
+        if lost:
+            raise BenchError(
+                f'data: {len(lost)} of {len(paths)} {what}s are missing, the first {lost[0]}; '
+                f'expected: {layout(config)}; see docs/data.md'
+            )
+    check_labels_of(dataset)
+    return dataset
+
+
+def check_labels_of(dataset: BaseDataset) -> None:
+    """Have every mask that the data set loads checked against its classes."""
+    for transform in dataset.pipeline.transforms:
+        if isinstance(transform, LoadMask):
+            transform.num_classes = len(dataset.metainfo['classes'])
+            transform.ignore_index = dataset.ignore_index
+
+
+def layout(config: ConfigDict) -> str:
+    """The files that a data set consists of, in one line."""
+    prefix, parts = config.data_prefix, []
+    parts.append(f'{prefix["img_path"]}/*{config.get("img_suffix", ".jpg")}')
+    parts.append(f'{prefix["seg_map_path"]}/*{config.get("seg_map_suffix", ".png")}')
+    parts += [config.ann_file] if config.get('ann_file') else []
+    return f'{config.data_root}/{{{", ".join(parts)}}}'
+
+
+def picture_names(dataset: BaseDataset) -> list[str]:
+    """Each picture's path below the picture folder, without its suffix; unique in a data set."""
+    folder, suffix = dataset.data_prefix['img_path'], dataset.img_suffix
+    paths = (dataset.get_data_info(index)['img_path'] for index in range(len(dataset)))
+    return [Path(path).relative_to(folder).as_posix().removesuffix(suffix) for path in paths]
+
+
+def list_hash(names: Sequence[str]) -> str:
+    return hashlib.sha256('\n'.join(names).encode()).hexdigest()
+
+
+def select(names: Sequence[str], limit: int | None, subset: Path | None) -> list[int]:
+    """Indices of the pictures to run, in the data set's order.
+
+    Args:
+        names: all of the data set.
+        limit: at most so many, the first ones.
+        subset: a file with one picture name a line; a suffix and folders before the name may be left out.
+
+    Raises:
+        BenchError: the file is not there, names no picture, or one that is not in the data set.
+    """
+    chosen = list(range(len(names)))
+    if subset is not None:
+        try:
+            wanted = [line.strip() for line in subset.read_text().splitlines() if line.strip()]
+        except OSError as error:
+            raise BenchError(f'--subset: cannot read {subset}: {error.strerror}') from None
+        place = {Path(name).name: index for index, name in enumerate(names)}
+        place |= {name: index for index, name in enumerate(names)}
+        stems = [line if line in place else str(Path(line).with_suffix('')) for line in wanted]
+        unknown = [line for line, stem in zip(wanted, stems, strict=True) if stem not in place]
+        if unknown or not wanted:
+            what = f'{unknown[0]} is not in the data set{did_you_mean(unknown[0], place)}' if unknown else 'it is empty'
+            raise BenchError(f'--subset: {subset}: {what}')
+        chosen = sorted({place[stem] for stem in stems})
+    if limit is not None:
+        if limit < 1:
+            raise BenchError(f'--limit is {limit}; it must be at least 1')
+        chosen = chosen[:limit]
+    return chosen

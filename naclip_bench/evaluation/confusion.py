@@ -1,0 +1,72 @@
+"""Confusion matrices, exact to the pixel, and what is read from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def confusion_matrix(prediction: Tensor, truth: Tensor, classes: int, ignore_index: int = 255) -> Tensor:
+    """(C, C) int64 on the device of ``prediction``: entry [t, p] counts pixels of class t predicted as p.
+
+    Args:
+        prediction: (H, W) labels 0..C-1.
+        truth: (H, W) labels 0..C-1, or ``ignore_index`` where a pixel is not scored.
+
+    Raises:
+        ValueError: a label outside the classes, in a scored pixel.
+    """
+    truth, outside, ignored = truth.to(prediction), classes * classes, classes * classes + 1
+    inside = (truth >= 0) & (truth < classes) & (prediction >= 0) & (prediction < classes)
+    # Every pixel is counted somewhere: selecting some of them would cost a wait for the device.
+    cells = torch.where(inside, truth * classes + prediction, outside)
+    cells = torch.where(truth == ignore_index, ignored, cells)
+    counts = torch.bincount(cells.flatten(), minlength=ignored + 1)
+    if counts[outside]:
+        raise ValueError(f'{int(counts[outside])} scored pixels have a label outside the {classes} classes')
+    return counts[:outside].view(classes, classes)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a confusion matrix says, as fractions; NaN for a class that neither truth nor prediction has."""
+
+    iou: np.ndarray
+    accuracy: np.ndarray  #: of each class: the share of its pixels that are found
+    aAcc: float  # noqa: N815 (mmseg's names)
+    mIoU: float  # noqa: N815
+    mAcc: float  # noqa: N815
+    fwIoU: float  # noqa: N815
+
+    @classmethod
+    def of(cls, confusion: np.ndarray) -> Scores:
+        """Scores of a (C, C) matrix as mmseg's IoUMetric defines them, plus the frequency-weighted IoU.
+
+        mIoU is the mean over classes with a non-empty union, mAcc over classes that the truth has.
+        """
+        hits = np.diagonal(confusion).astype(np.float64)
+        truth, predicted = confusion.sum(1), confusion.sum(0)
+        with np.errstate(invalid='ignore', divide='ignore'):
+            iou = hits / (truth + predicted - hits)
+            accuracy = hits / truth
+            total = truth.sum()
+            return cls(
+                iou=iou,
+                accuracy=accuracy,
+                aAcc=float(hits.sum() / total) if total else float('nan'),
+                mIoU=_mean(iou),
+                mAcc=_mean(accuracy),
+                fwIoU=float(np.nansum(iou * truth) / total) if total else float('nan'),
+            )
+
+    def percent(self) -> dict[str, float]:
+        """The four summary metrics x 100, not rounded."""
+        return {name: 100 * getattr(self, name) for name in ('mIoU', 'aAcc', 'mAcc', 'fwIoU')}
+
+
+def _mean(values: np.ndarray) -> float:
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if present.size else float('nan')

@@ -1,0 +1,116 @@
+"""The pictures of a run that are finished, on disk: one line each, written as it is finished.
+
+A journal is a folder of JSON Lines files, one a process, so that no two processes write one file. Its first file line
+says what run it belongs to; every other line holds one picture's confusion matrix as its non-zero cells::
+
+    {"run": "<fingerprint>", "classes": 21, "identity": {...}}
+    {"picture": "2007_000033", "cells": [[0, 0, 123456], [1, 0, 789]]}
+
+A process that is killed in the middle of a line leaves half of it at the end of its file; that half is dropped when the
+journal is read, and its picture computed again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from ..errors import BenchError
+
+
+class Journal:
+    """Finished pictures of one run.
+
+    Args:
+        folder: where its files are.
+        identity: everything that decides the numbers, by name; two runs with equal identity may share pictures.
+        fingerprint: hash of the identity.
+        classes: number of classes.
+        rank: this process's number; it writes ``pictures-<rank>.jsonl``.
+    """
+
+    def __init__(self, folder: Path, identity: dict, fingerprint: str, classes: int, rank: int = 0) -> None:
+        self.folder, self.identity, self.fingerprint, self.classes = Path(folder), identity, fingerprint, classes
+        self.rank = rank
+        self._file: BinaryIO | None = None
+
+    def read(self) -> dict[str, np.ndarray]:
+        """Confusion matrices (C, C) int64 of all finished pictures by name.
+
+        Raises:
+            BenchError: a file belongs to another run, or is damaged elsewhere than at its end.
+        """
+        finished: dict[str, np.ndarray] = {}
+        for path in sorted(self.folder.glob('pictures-*.jsonl')):
+            lines = path.read_bytes().split(b'\n')
+            for number, line in enumerate(lines[:-1], 1):
+                try:
+                    entry = json.loads(line)
+                    if number == 1:
+                        self._check_head(path, entry)
+                    else:
+                        finished[entry['picture']] = self._matrix(entry['cells'])
+                except (ValueError, KeyError, TypeError, IndexError):
+                    raise BenchError(
+                        f'{path} is damaged at line {number}; delete the file to compute its pictures again'
+                    ) from None
+        return finished
+
+    def append(self, pictures: dict[str, np.ndarray]) -> None:
+        """Write finished pictures at the end of this process's file, in one piece."""
+        lines = [json.dumps({'picture': name, 'cells': _cells(matrix)}) for name, matrix in pictures.items()]
+        if self._file is None:
+            self._file = self._open()
+            if not self._file.tell():
+                lines.insert(0, json.dumps({'run': self.fingerprint, 'classes': self.classes, 'identity': self.identity}))
+        self._file.write('\n'.join([*lines, '']).encode())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def _open(self) -> BinaryIO:
+        """The file, at the end of its last whole line; what an earlier process left half-written is cut off."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f'pictures-{self.rank}.jsonl'
+        path.touch()
+        file = path.open('r+b')
+        file.seek(file.read().rfind(b'\n') + 1)
+        file.truncate()
+        return file
+
+    def set_aside(self) -> int:
+        """Move an earlier run's files out of the way, keeping them; the number of files moved."""
+        stamp = time.strftime('%Y%m%d-%H%M%S')
+        paths = list(self.folder.glob('pictures-*.jsonl'))
+        for path in paths:
+            path.rename(path.with_suffix(f'.jsonl.{stamp}'))
+        return len(paths)
+
+    def _check_head(self, path: Path, head: dict) -> None:
+        if head['run'] == self.fingerprint and head['classes'] == self.classes:
+            return
+        other = head['identity']
+        changed = [key for key in self.identity if other.get(key) != self.identity[key]]
+        raise BenchError(
+            f'cannot resume: {path} was made with another {", ".join(changed) or "setting"}; '
+            'use the same settings, another --work-dir, or leave out --resume'
+        )
+
+    def _matrix(self, cells: list[list[int]]) -> np.ndarray:
+        matrix = np.zeros((self.classes, self.classes), np.int64)
+        if cells:
+            truth, predicted, count = np.array(cells, np.int64).T
+            if min(truth.min(), predicted.min(), count.min()) < 0:
+                raise ValueError('negative entry')
+            matrix[truth, predicted] = count
+        return matrix
+
+
+def _cells(matrix: np.ndarray) -> list[list[int]]:
+    truth, predicted = matrix.nonzero()
+    return np.stack([truth, predicted, matrix[truth, predicted]], axis=1).tolist()
+

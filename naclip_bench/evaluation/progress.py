@@ -1,0 +1,91 @@
+"""A live line with what is done, how fast, and the mIoU so far."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from mmengine.dist import get_world_size, is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..timing import STOPWATCH
+from .confusion import Scores
+from .metric import ConfusionMetric
+
+#: Seconds between two lines where the output is a file and no terminal.
+LOG_EVERY = 30.0
+
+
+@HOOKS.register_module()
+class ProgressHook(Hook):
+    """Shows pictures done, pictures/s, time left and the running mIoU; on a terminal as a bar, in a log as lines.
+
+    It also times how long the loop waits for pictures (the stage "read"). The speed is that of this run alone: resumed
+    pictures count as done, not as fast. With several processes it shows the first one's share.
+    """
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bar: Progress | None = None
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        self._metric = next(m for m in runner.test_evaluator.metrics if isinstance(m, ConfusionMetric))
+        dataset, batches = runner.test_loop.dataloader.dataset, runner.test_loop.dataloader.batch_sampler
+        self._count = len(dataset)
+        self._before = self._done = len(self._metric.pictures)
+        self._confusion = self._metric.total()
+        self._share = sum(len(batch) for batch in batches) if get_world_size() > 1 else self._count - self._before
+        self._begin = self._waiting_since = time.perf_counter()
+        self._last_line = self._begin
+        if is_main_process():
+            self._bar = Progress(
+                TextColumn('{task.description}'),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn('{task.fields[speed]:.2f} pictures/s'),
+                TimeRemainingColumn(),
+                TextColumn('mIoU {task.fields[miou]:.2f}'),
+                console=self._console,
+                disable=not self._console.is_terminal,
+            )
+            self._task = self._bar.add_task(
+                type(dataset).__name__,
+                total=self._before + self._share,
+                completed=self._before,
+                speed=0.0,
+                miou=100 * Scores.of(self._confusion).mIoU,
+            )
+            self._bar.start()
+
+    def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
+        STOPWATCH.add('read', time.perf_counter() - self._waiting_since)
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: list | None = None
+    ) -> None:
+        names = [self._metric._name(sample.sample_idx) for sample in outputs]
+        self._confusion += sum((self._metric.pictures[name] for name in names), np.zeros_like(self._confusion))
+        self._done += len(names)
+        now = self._waiting_since = time.perf_counter()
+        if self._bar is None:
+            return
+        speed = (self._done - self._before) / (now - self._begin)
+        miou = 100 * Scores.of(self._confusion).mIoU
+        self._bar.update(self._task, completed=self._done, speed=speed, miou=miou)
+        if self._bar.disable and (now - self._last_line >= LOG_EVERY or self._done == self._before + self._share):
+            self._last_line = now
+            self._console.print(
+                f'{self._done}/{self._before + self._share} pictures, {speed:.2f}/s, mIoU {miou:.2f}', highlight=False
+            )
+
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the terminal as it was, also after an error."""
+        if self._bar is not None:
+            self._bar.stop()

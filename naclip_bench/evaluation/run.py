@@ -1,0 +1,185 @@
+"""One run: a config over its data set through mmengine's test loop, to a result with its proof."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed
+from mmengine.config import Config
+from mmengine.dist import barrier, get_rank, is_main_process
+from mmengine.registry import MODEL_WRAPPERS, MODELS
+from mmengine.runner import Runner
+
+from ..datasets.check import build_dataset, check_labels_of, picture_names, select
+from ..errors import BenchError, did_you_mean
+from ..timing import STOPWATCH
+from ..vocabulary import Vocabulary
+from .confusion import Scores
+from .journal import Journal
+from .metric import ConfusionMetric
+from .overlay import OverlayHook
+from .progress import ProgressHook
+from .record import fingerprint, identity, result_record, write_json
+
+
+@dataclass
+class Request:
+    """What is to be run, besides the config.
+
+    Attributes:
+        config: with the command line's settings in it.
+        work_dir: where the journal and ``result.json`` go.
+        limit, subset: see :func:`select`.
+        resume: go on with the pictures that the journal lacks.
+        show_dir: where overlays go; None draws none.
+        launcher: none, pytorch, slurm or mpi.
+        overrides: settings changed on the command line, recorded beside the protocol's name.
+    """
+
+    config: Config
+    work_dir: Path
+    limit: int | None = None
+    subset: Path | None = None
+    resume: bool = False
+    show_dir: Path | None = None
+    launcher: str = 'none'
+    overrides: dict[str, object] = field(default_factory=dict)
+
+
+@MODEL_WRAPPERS.register_module()
+class Unwrapped(torch.nn.Module):
+    """No wrapper: a frozen model has no gradients to share between processes."""
+
+    def __new__(cls, module: torch.nn.Module) -> torch.nn.Module:
+        return module
+
+
+def run(request: Request) -> dict[str, object]:
+    """Segment and score the pictures that are not finished yet; the result record, also written by the first process.
+
+    Raises:
+        BenchError: what the user can mend; pictures finished before it stay in the journal.
+    """
+    config = request.config
+    config.launcher, config.work_dir = request.launcher, str(request.work_dir)
+    if request.launcher != 'none' and not torch.cuda.is_available():
+        _join_processes_on_cpu(request.launcher)
+    if config.model.type not in MODELS and config.model.type not in (known := _method_names()):
+        raise BenchError(f'unknown method "{config.model.type}"{did_you_mean(config.model.type, known)}')
+
+    dataset = build_dataset(config.test_dataloader.dataset)
+    names = picture_names(dataset)
+    chosen = select(names, request.limit, request.subset)
+    names = [names[index] for index in chosen]
+    config.test_dataloader.dataset.indices = chosen
+    _check_classes(config, dataset.metainfo['classes'])
+
+    STOPWATCH.reset()
+    runner = _build_runner(config)
+    model = runner.model
+    loop = runner.build_test_loop(runner._test_loop)
+    runner._test_loop = loop
+    check_labels_of(loop.dataloader.dataset)
+    metric = next(m for m in loop.evaluator.metrics if isinstance(m, ConfusionMetric))
+    parts = identity(config, model, names)
+    metric.names = names
+    metric.journal = Journal(request.work_dir / 'pictures', parts, fingerprint(parts), len(metric.classes), get_rank())
+    resumed = _take_up(request, metric, names)
+    place = {name: index for index, name in enumerate(names)}
+    loop.dataloader.batch_sampler.leave_out([place[name] for name in resumed])
+
+    progress = ProgressHook()
+    runner.register_hook(progress)
+    if request.show_dir is not None:
+        runner.register_hook(OverlayHook(request.show_dir, names))
+    begin = time.perf_counter()
+    try:
+        runner.test()
+    finally:
+        progress.close()
+    wall = time.perf_counter() - begin
+
+    times = {
+        'wall': wall,
+        'pictures': len(names) - len(resumed),
+        'resumed': len(resumed),
+        'stages': STOPWATCH.seconds(),
+    }
+    selection = {
+        'official': config.pictures,
+        'limit': request.limit,
+        'subset': str(request.subset) if request.subset else None,
+    }
+    record = result_record(
+        config, model, names, parts, _scores(metric), times, selection, {k: str(v) for k, v in request.overrides.items()}
+    )
+    if is_main_process():
+        write_json(request.work_dir / 'result.json', record)
+    return record
+
+
+def _build_runner(config: Config) -> Runner:
+    config.model_wrapper_cfg = dict(type='Unwrapped')
+    config.test_dataloader.pin_memory = torch.cuda.is_available()
+    with warnings.catch_warnings():
+        # mmengine warns of hooks and optimizers that a test has no use for.
+        warnings.simplefilter('ignore')
+        return Runner.from_cfg(config)
+
+
+def _join_processes_on_cpu(launcher: str) -> None:
+    """A gloo group: mmengine's own set-up wants a GPU a process."""
+    if launcher != 'pytorch':
+        raise BenchError(f'--launcher {launcher} needs a GPU a process; on CPUs use torchrun and --launcher pytorch')
+    if 'RANK' not in os.environ:
+        raise BenchError('--launcher pytorch is for torchrun: torchrun --nproc_per_node=2 tools/test.py CONFIG ...')
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
+
+
+def _method_names() -> list[str]:
+    return [name for name, cls in MODELS.children['mmseg'].module_dict.items() if 'naclip_bench' in cls.__module__]
+
+
+def _check_classes(config: Config, classes: tuple[str, ...]) -> None:
+    vocabulary = Vocabulary(config.model.class_names)
+    if len(vocabulary) != len(classes):
+        raise BenchError(
+            f'class names: {vocabulary.path} has {len(vocabulary)} classes, '
+            f'but {config.test_dataloader.dataset.type} has {len(classes)}'
+        )
+
+
+def _take_up(request: Request, metric: ConfusionMetric, names: list[str]) -> set[str]:
+    """Names of the pictures that an earlier run finished; without ``resume`` its journal is put aside."""
+    journal = metric.journal
+    if request.resume:
+        wanted = set(names)
+        metric.pictures = {name: matrix for name, matrix in journal.read().items() if name in wanted}
+        barrier()
+        return set(metric.pictures)
+    if is_main_process():
+        result = request.work_dir / 'result.json'
+        unfinished = not result.exists()
+        if journal.set_aside() and unfinished:
+            print(f'note: the pictures of an unfinished run were put aside in {journal.folder}; --resume goes on with one')
+        result.unlink(missing_ok=True)
+    barrier()
+    return set()
+
+
+def _scores(metric: ConfusionMetric) -> dict[str, object]:
+    confusion = metric.total()
+    scores = Scores.of(confusion)
+    truth = confusion.sum(1)
+    per_class = [
+        {'class': name, 'IoU': 100 * float(iou), 'Acc': 100 * float(accuracy), 'pixels': int(pixels)}
+        for name, iou, accuracy, pixels in zip(metric.classes, scores.iou, scores.accuracy, truth, strict=True)
+    ]
+    return {'metrics': scores.percent(), 'pixels': int(np.sum(truth)), 'per_class': per_class}

@@ -45,6 +45,7 @@ class Vocabulary:
             as background and as a class) ties with itself, and the first class wins every tie: it speaks for that.
         multiplicity: (Q,) float32, how often each query stands in the file; so often it counts in the softmax.
         occurrences: index into ``queries`` of every word of the file in order, repetitions included.
+        word_class: the class of the line that each of these words stands in.
         name: the file's name.
         sha256: of the file's content; ``prompts_sha256`` of the templates.
     """
@@ -72,6 +73,7 @@ class Vocabulary:
         self.queries: list[str] = list(first_class)
         place = {word: position for position, word in enumerate(self.queries)}
         self.occurrences = torch.tensor([place[word] for word, _ in words])
+        self.word_class = torch.tensor([index for _, index in words])
         self.query_class = torch.tensor(list(first_class.values()))
         self.multiplicity = torch.bincount(self.occurrences, minlength=len(self.queries)).float()
 

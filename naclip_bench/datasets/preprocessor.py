@@ -8,6 +8,8 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from mmseg.registry import MODELS
 
+from ..timing import STOPWATCH
+
 #: CLIP's mean and standard deviation x 255, rounded to three decimals as the whole SCLIP family has them.
 MEAN = (122.771, 116.746, 104.094)
 STD = (68.501, 66.632, 70.323)
@@ -30,7 +32,8 @@ class PicturePreprocessor(BaseDataPreprocessor):
         self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        data = self.cast_data(data)
-        data['inputs'] = [(picture.flip(0).float() - self.mean) / self.std for picture in data['inputs']]
+        with STOPWATCH.stage('read', self.mean.device):
+            data = self.cast_data(data)
+            data['inputs'] = [(picture.flip(0).float() - self.mean) / self.std for picture in data['inputs']]
         data.setdefault('data_samples', None)
         return data

@@ -28,6 +28,9 @@ class ProgressHook(Hook):
     pictures count as done, not as fast. With several processes it shows the first one's share.
     """
 
+    #: Behind all other hooks: what they do is not waiting for pictures.
+    priority = 'LOWEST'
+
     def __init__(self) -> None:
         self._console = Console(stderr=True)
         self._bar: Progress | None = None

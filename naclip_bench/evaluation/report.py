@@ -1,12 +1,17 @@
-"""A result on the terminal: the per-class table, the summary, and what it stands on."""
+"""A result on the terminal: its tables, its summary, and what it stands on."""
 
 from __future__ import annotations
 
 from math import isnan
 from pathlib import Path
+from statistics import median
 
+from mmengine.config import Config
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+
+from .benchmark import Measured
+from .record import device_record
 
 MADE_UP = 'MADE-UP WEIGHTS: these numbers mean nothing; they only show that the run works.'
 
@@ -47,3 +52,32 @@ def print_result(record: dict, path: Path) -> None:
 
 def _percent(value: float) -> str:
     return '-' if isnan(value) else f'{value:.2f}'
+
+
+def print_benchmark(config: Config, measured: Measured) -> None:
+    """Print a benchmark run: stages, rates, memory, and the plain way beside ours."""
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table('stage', *(Column(name, justify='right') for name in ('seconds', 'share', 'plain way (fp32)')))
+    for stage, seconds in measured.stages.items():
+        plain = measured.plain.get(stage)
+        share = f'{100 * seconds / measured.seconds:.1f} %'
+        table.add_row(stage, f'{seconds:.3f}', share, f'{plain:.3f}' if plain is not None else '')
+    console.print(table)
+    precision, device = config.model.backbone.get('precision', 'fp32'), device_record(measured.device)
+    lines = [
+        f'{config.dataset}, {config.model.type}, {precision}, {device["name"]}, {device["threads"]} threads',
+        f'{measured.pictures} pictures, {measured.windows} windows in {measured.seconds:.2f} s: '
+        f'{measured.windows / measured.seconds:.2f} windows/s, {measured.pictures / measured.seconds:.2f} pictures/s',
+        f'trunk {measured.trunk_rate / 1e9:.0f} GFLOP/s, '
+        f'{100 * measured.trunk_rate / measured.matrix_rate:.0f} % of a matrix product ({measured.matrix_rate / 1e9:.0f})',
+        f'everything but the trunk: {100 * (1 - measured.stages["trunk"] / measured.seconds):.1f} % of the time',
+        f'peak memory above the weights: {measured.peak / 2**20:.0f} MiB',
+    ]
+    if measured.ratios:
+        lines += [
+            f'against the plain way: {median(measured.ratios):.2f}x end to end, '
+            f'{median(measured.stitch_ratios):.1f}x in stitch+decide (medians over the batches); '
+            f'{100 * measured.agreement:.4f} % of labels equal',
+        ]
+    for line in lines:
+        console.print(line, markup=False)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.distributed
 from mmengine.config import Config
-from mmengine.dist import barrier, get_rank, is_main_process
+from mmengine.dist import all_gather_object, barrier, get_rank, is_main_process
 from mmengine.registry import MODEL_WRAPPERS, MODELS
 from mmengine.runner import Runner
 
@@ -161,8 +161,9 @@ def _take_up(request: Request, metric: ConfusionMetric, names: list[str]) -> set
     journal = metric.journal
     if request.resume:
         wanted = set(names)
-        metric.pictures = {name: matrix for name, matrix in journal.read().items() if name in wanted}
-        barrier()
+        # All processes agree on what is finished, also where they share no disk.
+        for part in all_gather_object(journal.read()):
+            metric.pictures.update({name: matrix for name, matrix in part.items() if name in wanted})
         return set(metric.pictures)
     if is_main_process():
         result = request.work_dir / 'result.json'

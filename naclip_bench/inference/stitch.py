@@ -10,6 +10,7 @@ made unless someone asks for it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -31,27 +32,50 @@ def resize_matrix(size: int, to: int) -> Tensor:
     return F.interpolate(torch.eye(size)[None], size=to, mode='linear', align_corners=False)[0].T.contiguous()
 
 
-@lru_cache(maxsize=256)
-def side_matrix(
-    size: int, window: int, starts: tuple[int, ...], patches: int, to: int, device: torch.device
-) -> Tensor:
-    """R of one side, (to, windows * patches): upsample, average over the windows, resize to the original side.
+@dataclass(frozen=True)
+class Side:
+    """One side of a picture's windows, rows or columns.
 
-    Args:
+    Attributes:
         size: pixels of the side of the resized picture.
         window: pixels of a window along this side.
         starts: first pixel of each window.
         patches: patches of a window along this side, stretched over the whole window.
         to: pixels of the side of the original picture.
     """
-    upsample = resize_matrix(patches, window)
-    stacked = torch.zeros(size, len(starts), patches)
-    hits = torch.zeros(size)
-    for index, start in enumerate(starts):
-        stacked[start : start + window, index] = upsample
-        hits[start : start + window] += 1
+
+    size: int
+    window: int
+    starts: tuple[int, ...]
+    patches: int
+    to: int
+
+
+@lru_cache(maxsize=256)
+def side_matrix(side: Side) -> Tensor:
+    """R of one side, (to, windows * patches): upsample, average over the windows, resize to the original side."""
+    upsample = resize_matrix(side.patches, side.window)
+    stacked = torch.zeros(side.size, len(side.starts), side.patches)
+    hits = torch.zeros(side.size)
+    for index, start in enumerate(side.starts):
+        stacked[start : start + side.window, index] = upsample
+        hits[start : start + side.window] += 1
     averaged = stacked.flatten(1) / hits[:, None]
-    return (resize_matrix(size, to) @ averaged if to != size else averaged).to(device)
+    return resize_matrix(side.size, side.to) @ averaged if side.to != side.size else averaged
+
+
+@lru_cache(maxsize=256)
+def side_bands(side: Side, band: int, device: torch.device) -> list[tuple[slice, Tensor, Tensor]]:
+    """R of one side in bands of ``band`` pixels: (pixels, the patches they see, their part of R).
+
+    A band sees a few patches of each window over it; the rest of its rows of R is zero and left out.
+    """
+    matrix, bands = side_matrix(side), []
+    for first in range(0, side.to, band):
+        part = matrix[first : first + band]
+        seen = part.any(dim=0).nonzero()[:, 0]
+        bands.append((slice(first, first + len(part)), seen.to(device), part[:, seen].contiguous().to(device)))
+    return bands
 
 
 class PixelLogits:
@@ -73,17 +97,20 @@ class PixelLogits:
         stacked = patches.unflatten(0, (down, across)).permute(0, 3, 2, 1, 4)
         self._patches = stacked.reshape(down * rows, self.queries, across * columns)
         (height, width), (window_height, window_width) = windows.size, windows.window
-        self._down = side_matrix(height, window_height, windows.tops, rows, size[0], device)
-        self._across = side_matrix(width, window_width, windows.lefts, columns, size[1], device)
+        self._down = Side(height, window_height, windows.tops, rows, size[0])
+        self._across = Side(width, window_width, windows.lefts, columns, size[1])
 
     @property
     def device(self) -> torch.device:
         return self._patches.device
 
+    def _wide(self, queries: slice) -> Tensor:
+        """Logits (patch rows, q * W): at the picture's columns, not yet at its rows."""
+        return (self._patches[:, queries] @ side_matrix(self._across).to(self.device).T).flatten(1)
+
     def query_block(self, queries: slice) -> Tensor:
         """Logits of some queries at all pixels, (H, q, W)."""
-        wide = self._patches[:, queries] @ self._across.T
-        return (self._down @ wide.flatten(1)).unflatten(1, wide.shape[1:])
+        return (side_matrix(self._down).to(self.device) @ self._wide(queries)).unflatten(1, (-1, self.size[1]))
 
     def regions(self) -> Iterator[tuple[slice, Iterator[tuple[slice, Tensor]]]]:
         """Bands of rows that together make the picture, each with the blocks of queries that together make the band.
@@ -92,13 +119,10 @@ class PixelLogits:
             rows, and an iterator over (queries, logits (rows, q, W)); here one block holds all queries.
         """
         every = slice(0, self.queries)
-        # The wide matrix of all queries is patch rows x Q x W; the picture's is far higher, hence the bands.
-        wide = (self._patches @ self._across.T).flatten(1)
-        band = max(1, block_elements(self.device) // (self.queries * self.size[1]))
-        for top in range(0, self.size[0], band):
-            rows = slice(top, min(top + band, self.size[0]))
-            logits = (self._down[rows] @ wide).unflatten(1, (self.queries, self.size[1]))
-            yield rows, iter([(every, logits)])
+        wide = self._wide(every)
+        band = min(max(1, block_elements(self.device) // (self.queries * self.size[1])), self.size[0])
+        for rows, seen, weights in side_bands(self._down, band, self.device):
+            yield rows, iter([(every, (weights @ wide[seen]).unflatten(1, (-1, self.size[1])))])
 
     def full(self) -> Tensor:
         """All logits at once, (Q, H, W); for soft output and for tests."""

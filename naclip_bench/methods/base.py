@@ -98,8 +98,12 @@ class TrainingFreeSegmentor(BaseSegmentor):
 
     # ---- the way of a picture
 
+    def batch_of_windows(self, device: torch.device) -> int:
+        """How many windows go through the backbone together."""
+        return self.window_batch or WINDOW_BATCH.get(device.type, WINDOW_BATCH['cuda'])
+
     @cached_property
-    def _text(self) -> tuple[Tensor, Tensor, Tensor]:
+    def text(self) -> tuple[Tensor, Tensor, Tensor]:
         """Unit text vectors (Q, D), the class and the multiplicity of each query, on the backbone's device."""
         device, vocabulary = self.backbone.device, self.vocabulary
         with STOPWATCH.stage('text', device):
@@ -117,8 +121,9 @@ class TrainingFreeSegmentor(BaseSegmentor):
     def patch_logits(self, images: Tensor, text: Tensor) -> Tensor:
         """Cosines (N, Q, h, w) of every patch of windows (N, 3, H, W) with the text vectors (Q, D), in fp32."""
         tokens, grid = self.window_tokens(images)
-        features = F.normalize(tokens[:, 1:], dim=-1)
-        return (features @ text.T).transpose(1, 2).unflatten(2, grid)
+        with STOPWATCH.stage('stitch+decide', tokens.device):
+            features = F.normalize(tokens[:, 1:], dim=-1)
+            return (features @ text.T).transpose(1, 2).unflatten(2, grid)
 
     @torch.no_grad()
     def pixel_logits(
@@ -129,19 +134,21 @@ class TrainingFreeSegmentor(BaseSegmentor):
         All windows of one size, of all pictures, share the batches of the backbone. They are views until their batch.
         """
         device = self.backbone.device
-        text = self._text[0]
+        text = self.text[0]
         layouts = [Windows.over(tuple(image.shape[-2:]), self.window, self.stride) for image in images]
         crops = [crop for image, windows in zip(images, layouts, strict=True) for crop in windows.crop(image)]
         by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for index, crop in enumerate(crops):
             by_shape[tuple(crop.shape)].append(index)
 
-        batch = self.window_batch or WINDOW_BATCH.get(device.type, WINDOW_BATCH['cuda'])
+        batch = self.batch_of_windows(device)
         logits: list[Tensor | None] = [None] * len(crops)
         for indices in by_shape.values():
             for first in range(0, len(indices), batch):
                 chunk = indices[first : first + batch]
-                out = self.patch_logits(torch.stack([crops[index] for index in chunk]), text)
+                with STOPWATCH.stage('trunk', device):
+                    crops_together = torch.stack([crops[index] for index in chunk])
+                out = self.patch_logits(crops_together, text)
                 for index, window_logits in zip(chunk, out, strict=True):
                     logits[index] = window_logits
 
@@ -158,7 +165,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
 
     def decide(self, logits: PixelLogits | RefinedLogits) -> Tensor:
         """Labels (H, W) int64 of one picture; -1 where a logit is not finite."""
-        _, query_class, multiplicity = self._text
+        _, query_class, multiplicity = self.text
         # Refinement happens while its logits are asked for, so that all of this is its time.
         with STOPWATCH.stage('refine' if self.refine else 'stitch+decide', self.backbone.device):
             return decide(logits, query_class, multiplicity, self.logit_scale, self.prob_thd, self.area_thd)

@@ -1,0 +1,223 @@
+"""How fast a config runs here, against the plain way of the same work in the same run."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmseg.registry import MODELS
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..datasets.check import build_dataset
+from ..errors import BenchError
+from ..inference.plain import plain_decide, plain_logits, plain_pamr
+from ..inference.windows import Windows
+from ..methods.base import TrainingFreeSegmentor
+from ..timing import STOPWATCH
+from .confusion import confusion_matrix
+
+
+@dataclass
+class Measured:
+    """One benchmark run.
+
+    Attributes:
+        stages: seconds of each stage, our way, and how often the batches ran.
+        plain: seconds of each stage, the plain way.
+        ratios: of each batch, plain seconds over ours: end to end, and of stitch+decide.
+        agreement: share of pixels with equal labels.
+        matrix_rate: FLOP/s of a matrix product in the model's precision, the median of this run.
+        trunk_rate: FLOP/s of the trunk.
+        peak: bytes above the weights at the highest point of our way.
+    """
+
+    pictures: int = 0
+    windows: int = 0
+    stages: dict[str, float] = field(default_factory=dict)
+    plain: dict[str, float] = field(default_factory=dict)
+    ratios: list[float] = field(default_factory=list)
+    stitch_ratios: list[float] = field(default_factory=list)
+    agreement: float = float('nan')
+    matrix_rate: float = float('nan')
+    trunk_rate: float = float('nan')
+    peak: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device('cpu'))
+
+    @property
+    def seconds(self) -> float:
+        """Our way end to end; text vectors, computed once and cached, are apart."""
+        return sum(self.stages.values())
+
+
+def benchmark(config: Config, limit: int, with_plain: bool = True) -> Measured:
+    """Run ``limit`` pictures our way and, batch by batch in turn, the plain way in fp32.
+
+    Raises:
+        BenchError: the data are not there.
+    """
+    torch.manual_seed(0)
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    dataset = build_dataset(config.test_dataloader.dataset)
+    size, count = config.test_dataloader.batch_size, min(limit, len(dataset))
+    if count < 1:
+        raise BenchError(f'--limit is {limit}; it must be at least 1')
+    model = MODELS.build(config.model).eval().to(device)
+    reference = _reference(config, model, device) if with_plain else None
+    batches = [list(range(first, min(first + size, count))) for first in range(0, count, size)]
+
+    measured = Measured(pictures=count, device=device)
+    classes, rates, flops, equal, pixels = len(dataset.metainfo['classes']), [], 0, 0, 0
+    _warm_up(model, dataset[0])
+    for batch in batches:
+        rates.append(_matrix_rate(model, device))
+        with peak_memory(device) as peak, stages_of(measured.stages) as ours:
+            with STOPWATCH.stage('read'):
+                data = pseudo_collate([dataset[index] for index in batch])
+            data = model.data_preprocessor(data)
+            samples = model.predict(data['inputs'], data['data_samples'])
+            with STOPWATCH.stage('metric', device):
+                for sample in samples:
+                    confusion_matrix(sample.pred_sem_seg.data, sample.gt_sem_seg.data, classes).cpu()
+        measured.peak = max(measured.peak, peak())
+        for image in data['inputs']:
+            windows = Windows.over(tuple(image.shape[-2:]), model.window, model.stride)
+            measured.windows += len(windows)
+            flops += model.backbone.trunk_flops(len(windows), model.backbone.grid(*windows.window), model.shared_depth)
+        if reference is None:
+            continue
+        with stages_of(measured.plain) as plain:
+            for image, sample in zip(data['inputs'], samples, strict=True):
+                labels = _plain(reference, image, tuple(sample.ori_shape))
+                equal += int((labels == sample.pred_sem_seg.data[0]).sum())
+                pixels += labels.numel()
+        shared = ours['read'] + ours['metric']
+        measured.ratios.append((sum(plain.values()) + shared) / sum(ours.values()))
+        measured.stitch_ratios.append(plain['stitch+decide'] / ours['stitch+decide'])
+    measured.trunk_rate = flops / measured.stages['trunk']
+    measured.matrix_rate = statistics.median(rates)
+    measured.agreement = equal / pixels if pixels else float('nan')
+    return measured
+
+
+@contextmanager
+def stages_of(total: dict[str, float]) -> Iterator[dict[str, float]]:
+    """Seconds of each stage in a block of work, known behind it, and added to ``total``."""
+    STOPWATCH.reset()
+    part: dict[str, float] = {}
+    yield part
+    part.update(STOPWATCH.seconds())
+    for stage, seconds in part.items():
+        total[stage] = total.get(stage, 0.0) + seconds
+
+
+def _reference(config: Config, model: TrainingFreeSegmentor, device: torch.device) -> TrainingFreeSegmentor:
+    """The model in fp32, which is what the released code is on a CPU."""
+    if model.backbone.precision == 'fp32':
+        return model
+    settings = copy.deepcopy(config.model)
+    settings.backbone.precision = 'fp32'
+    return MODELS.build(settings).eval().to(device)
+
+
+@torch.no_grad()
+def _plain(model: TrainingFreeSegmentor, image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Labels of one picture the plain way; its stages go to the stopwatch, those of the backbone by themselves."""
+    device = image.device
+    vectors = model.text[0][model.vocabulary.occurrences.to(device)]
+    before = STOPWATCH.seconds()
+    with STOPWATCH.stage('stitch+decide', device):
+        logits = plain_logits(lambda crop: model.patch_logits(crop, vectors), image, size, model.window, model.stride)
+    after = STOPWATCH.seconds()
+    # The backbone ran inside the stage above and told its own time: the stage is what is left, counted once.
+    inside = sum(seconds - before.get(stage, 0.0) for stage, seconds in after.items() if stage in ('trunk', 'method'))
+    STOPWATCH.add('stitch+decide', -inside)
+    if model.refine is not None:
+        with STOPWATCH.stage('refine', device):
+            logits = plain_pamr(logits, image, model.refine)
+    with STOPWATCH.stage('stitch+decide', device):
+        word_class = model.vocabulary.word_class.to(device)
+        return plain_decide(logits, word_class, model.logit_scale, model.prob_thd, model.area_thd)
+
+
+def _warm_up(model: TrainingFreeSegmentor, item: dict) -> None:
+    """Text vectors, caches and kernels, so that none of them is in the figures."""
+    data = model.data_preprocessor(pseudo_collate([item]))
+    model.predict(data['inputs'], data['data_samples'])
+
+
+def _matrix_rate(model: TrainingFreeSegmentor, device: torch.device) -> float:
+    """FLOP/s of the product of the trunk's feed-forward layer and of a large square one; the higher of the two."""
+    backbone = model.backbone
+    hidden = backbone.blocks[0].module.mlp.c_fc.out_features
+    batch = model.batch_of_windows(device)
+    tokens = backbone.native_grid[0] * backbone.native_grid[1] + 1
+    side = 2048 if device.type == 'cpu' else 8192
+    best = 0.0
+    for rows, inner, columns in ((batch * tokens, backbone.width, hidden), (side, side, side)):
+        left = torch.randn(rows, inner, device=device, dtype=backbone.dtype)
+        right = torch.randn(columns, inner, device=device, dtype=backbone.dtype)
+        F.linear(left, right)
+        seconds = seconds_of(lambda left=left, right=right: F.linear(left, right), device, 3)
+        best = max(best, 2 * rows * inner * columns / seconds)
+    return best
+
+
+def seconds_of(work: Callable[[], object], device: torch.device, times: int) -> float:
+    """Median seconds of ``work``, the device waited for."""
+    taken = []
+    for _ in range(times):
+        if device.type == 'cuda':
+            torch.cuda.synchronize(device)
+        begin = time.perf_counter()
+        work()
+        if device.type == 'cuda':
+            torch.cuda.synchronize(device)
+        taken.append(time.perf_counter() - begin)
+    return statistics.median(taken)
+
+
+class peak_memory:  # noqa: N801 (reads as a statement)
+    """Highest memory of a block of work above what was held at its start, in bytes; call it behind the block.
+
+    On a GPU what torch allocated; else the resident memory of the process, which Linux tells (0 elsewhere).
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def __enter__(self) -> Callable[[], int]:
+        if self.device.type == 'cuda':
+            torch.cuda.reset_peak_memory_stats(self.device)
+            self._held = torch.cuda.memory_allocated(self.device)
+        else:
+            self._reset()
+            self._held = self._status('VmRSS')
+        return lambda: self.peak
+
+    def __exit__(self, *_: object) -> None:
+        high = torch.cuda.max_memory_allocated(self.device) if self.device.type == 'cuda' else self._status('VmHWM')
+        self.peak = max(high - self._held, 0)
+
+    @staticmethod
+    def _reset() -> None:
+        try:
+            Path('/proc/self/clear_refs').write_text('5')
+        except OSError:
+            pass
+
+    @staticmethod
+    def _status(key: str) -> int:
+        try:
+            lines = Path('/proc/self/status').read_text().splitlines()
+        except OSError:
+            return 0
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(key + ':')), 0)

@@ -1,5 +1,6 @@
 """The frozen CLIP that every method looks at."""
 
+from .blocks import attend
 from .clip import FrozenCLIP, Trunk
 
-__all__ = ['FrozenCLIP', 'Trunk']
+__all__ = ['FrozenCLIP', 'Trunk', 'attend']

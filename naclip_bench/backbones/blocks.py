@@ -5,9 +5,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+#: cuDNN's attention is left out: it plans anew for every shape, 0.1 s each, and whole pictures come in many shapes.
+ATTENTION_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 #: QuickGELU(x) = x * sigmoid(1.702 x) = silu(1.702 x) / 1.702
 QUICK_GELU = 1.702
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+    """softmax(query key^T / sqrt(d) + mask) value in one fused operation.
+
+    Args:
+        query, key, value: (N, heads, T, d).
+        mask: (T, T) or broadcastable, added to the scaled products.
+        causal: each token sees itself and those before it only.
+    """
+    with sdpa_kernel(ATTENTION_KERNELS):
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
 
 
 class Block:
@@ -36,10 +52,9 @@ class Block:
         """Join the heads (N, heads, T, d) and apply the output projection: (N, T, width)."""
         return self.module.attn.out_proj(heads.transpose(1, 2).flatten(2))
 
-    def attention(self, tokens: Tensor) -> Tensor:
+    def attention(self, tokens: Tensor, causal: bool = False) -> Tensor:
         """CLIP's own self-attention of ``ln_1(tokens)``, without the residual."""
-        query, key, value = self.qkv(tokens)
-        return self.output(F.scaled_dot_product_attention(query, key, value))
+        return self.output(attend(*self.qkv(tokens), causal=causal))
 
     def attention_map(self, tokens: Tensor) -> Tensor:
         """CLIP's own attention weights, (N, heads, T, T); each row sums to 1."""
@@ -54,9 +69,9 @@ class Block:
         hidden = F.silu(hidden, inplace=True) if self.silu else mlp.gelu(hidden)
         return mlp.c_proj(hidden)
 
-    def add_(self, tokens: Tensor) -> Tensor:
+    def add_(self, tokens: Tensor, causal: bool = False) -> Tensor:
         """The untouched block, written over ``tokens``."""
-        tokens += self.attention(tokens)
+        tokens += self.attention(tokens, causal)
         tokens += self.ffn(tokens)
         return tokens
 

@@ -182,9 +182,7 @@ class FrozenCLIP(nn.Module):
         tokens = tokens[:, : int(end.max()) + 1].to(self.device)
         x = clip.token_embedding(tokens) + clip.positional_embedding[: tokens.shape[1]]
         for block in self._text_blocks:
-            query, key, value = block.qkv(x)
-            x += block.output(F.scaled_dot_product_attention(query, key, value, is_causal=True))
-            x += block.ffn(x)
+            block.add_(x, causal=True)
         x = x[torch.arange(len(x), device=x.device), end.to(x.device)]
         return clip.ln_final(x) @ clip.text_projection
 

@@ -25,7 +25,9 @@ def build_dataset(config: ConfigDict) -> BaseDataset:
     wanted += [root / config.ann_file] if config.get('ann_file') else []
     missing = [path for path in wanted if not path.exists()]
     if missing:
-        raise BenchError(f'data: there is no {missing[0]}; expected: {layout(config)}; see docs/data.md, or --data-root')
+        raise BenchError(
+            f'data: there is no {missing[0]}; expected: {layout(config)}; see docs/data.md, or --data-root'
+        )
     dataset = DATASETS.build(config)
     if not len(dataset):
         raise BenchError(f'data: {root} holds no pictures; expected: {layout(config)}; see docs/data.md')

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import ctypes
+import gc
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +35,7 @@ class Measured:
     Attributes:
         stages: seconds of each stage, our way, and how often the batches ran.
         plain: seconds of each stage, the plain way.
+        text: seconds for the text vectors, once a run; next to nothing where the cache holds them.
         ratios: of each batch, plain seconds over ours: end to end, and of stitch+decide.
         agreement: share of pixels with equal labels.
         matrix_rate: FLOP/s of a matrix product in the model's precision, the median of this run.
@@ -44,6 +47,7 @@ class Measured:
     windows: int = 0
     stages: dict[str, float] = field(default_factory=dict)
     plain: dict[str, float] = field(default_factory=dict)
+    text: float = float('nan')
     ratios: list[float] = field(default_factory=list)
     stitch_ratios: list[float] = field(default_factory=list)
     agreement: float = float('nan')
@@ -72,14 +76,18 @@ def benchmark(config: Config, limit: int, with_plain: bool = True) -> Measured:
         raise BenchError(f'--limit is {limit}; it must be at least 1')
     model = MODELS.build(config.model).eval().to(device)
     reference = _reference(config, model, device) if with_plain else None
+    memory = PeakMemory(device)
     batches = [list(range(first, min(first + size, count))) for first in range(0, count, size)]
 
     measured = Measured(pictures=count, device=device)
     classes, rates, flops, equal, pixels = len(dataset.metainfo['classes']), [], 0, 0, 0
-    _warm_up(model, dataset[0])
+    with stages_of({}) as warm_up:
+        _warm_up(model, [dataset[index] for index in batches[0]])
+    measured.text = warm_up['text']
     for batch in batches:
         rates.append(_matrix_rate(model, device))
-        with peak_memory(device) as peak, stages_of(measured.stages) as ours:
+        memory.begin()
+        with stages_of(measured.stages) as ours:
             with STOPWATCH.stage('read'):
                 data = pseudo_collate([dataset[index] for index in batch])
             data = model.data_preprocessor(data)
@@ -87,7 +95,8 @@ def benchmark(config: Config, limit: int, with_plain: bool = True) -> Measured:
             with STOPWATCH.stage('metric', device):
                 for sample in samples:
                     confusion_matrix(sample.pred_sem_seg.data, sample.gt_sem_seg.data, classes).cpu()
-        measured.peak = max(measured.peak, peak())
+        measured.peak = max(measured.peak, memory.above_start())
+        rates.append(_matrix_rate(model, device))
         for image in data['inputs']:
             windows = Windows.over(tuple(image.shape[-2:]), model.window, model.stride)
             measured.windows += len(windows)
@@ -148,9 +157,9 @@ def _plain(model: TrainingFreeSegmentor, image: Tensor, size: tuple[int, int]) -
         return plain_decide(logits, word_class, model.logit_scale, model.prob_thd, model.area_thd)
 
 
-def _warm_up(model: TrainingFreeSegmentor, item: dict) -> None:
-    """Text vectors, caches and kernels, so that none of them is in the figures."""
-    data = model.data_preprocessor(pseudo_collate([item]))
+def _warm_up(model: TrainingFreeSegmentor, batch: list[dict]) -> None:
+    """Text vectors, caches and kernels for a whole batch, so that none of them is in the figures."""
+    data = model.data_preprocessor(pseudo_collate(batch))
     model.predict(data['inputs'], data['data_samples'])
 
 
@@ -185,39 +194,40 @@ def seconds_of(work: Callable[[], object], device: torch.device, times: int) -> 
     return statistics.median(taken)
 
 
-class peak_memory:  # noqa: N801 (reads as a statement)
-    """Highest memory of a block of work above what was held at its start, in bytes; call it behind the block.
+class PeakMemory:
+    """Highest memory above what was held when this was made, in bytes.
 
     On a GPU what torch allocated; else the resident memory of the process, which Linux tells (0 elsewhere).
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        gc.collect()
+        if device.type == 'cuda':
+            self.start = torch.cuda.memory_allocated(device)
+        else:
+            with suppress(OSError, AttributeError):
+                # Memory that loading left free but held would hide what the run asks for.
+                ctypes.CDLL('libc.so.6').malloc_trim(0)
+            self.start = _resident('VmRSS')
 
-    def __enter__(self) -> Callable[[], int]:
+    def begin(self) -> None:
+        """Forget peaks so far."""
         if self.device.type == 'cuda':
             torch.cuda.reset_peak_memory_stats(self.device)
-            self._held = torch.cuda.memory_allocated(self.device)
         else:
-            self._reset()
-            self._held = self._status('VmRSS')
-        return lambda: self.peak
+            with suppress(OSError):
+                Path('/proc/self/clear_refs').write_text('5')
 
-    def __exit__(self, *_: object) -> None:
-        high = torch.cuda.max_memory_allocated(self.device) if self.device.type == 'cuda' else self._status('VmHWM')
-        self.peak = max(high - self._held, 0)
+    def above_start(self) -> int:
+        high = torch.cuda.max_memory_allocated(self.device) if self.device.type == 'cuda' else _resident('VmHWM')
+        return max(high - self.start, 0)
 
-    @staticmethod
-    def _reset() -> None:
-        try:
-            Path('/proc/self/clear_refs').write_text('5')
-        except OSError:
-            pass
 
-    @staticmethod
-    def _status(key: str) -> int:
-        try:
-            lines = Path('/proc/self/status').read_text().splitlines()
-        except OSError:
-            return 0
-        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(key + ':')), 0)
+def _resident(key: str) -> int:
+    """VmRSS or VmHWM of this process in bytes; 0 where /proc does not tell."""
+    with suppress(OSError):
+        for line in Path('/proc/self/status').read_text().splitlines():
+            if line.startswith(f'{key}:'):
+                return int(line.split()[1]) * 1024
+    return 0

@@ -67,7 +67,9 @@ class Journal:
         if self._file is None:
             self._file = self._open()
             if not self._file.tell():
-                lines.insert(0, json.dumps({'run': self.fingerprint, 'classes': self.classes, 'identity': self.identity}))
+                lines.insert(
+                    0, json.dumps({'run': self.fingerprint, 'classes': self.classes, 'identity': self.identity})
+                )
         self._file.write('\n'.join([*lines, '']).encode())
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -113,4 +115,3 @@ class Journal:
 def _cells(matrix: np.ndarray) -> list[list[int]]:
     truth, predicted = matrix.nonzero()
     return np.stack([truth, predicted, matrix[truth, predicted]], axis=1).tolist()
-

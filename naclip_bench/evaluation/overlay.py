@@ -56,7 +56,9 @@ def draw(
         'prediction': blend(picture, prediction, colours),
     }
     total = MARGIN + len(panels) * (width + MARGIN)
-    in_truth, in_prediction = (set(np.unique(labels).tolist()) & set(range(len(classes))) for labels in (truth, prediction))
+    in_truth, in_prediction = (
+        set(np.unique(labels).tolist()) & set(range(len(classes))) for labels in (truth, prediction)
+    )
     entries = []
     for index in sorted(in_truth | in_prediction):
         only = '' if index in in_truth & in_prediction else ' [gt]' if index in in_truth else ' [pred]'

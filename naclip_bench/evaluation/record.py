@@ -54,7 +54,9 @@ def device_record(device: torch.device) -> dict[str, object]:
         name = platform.processor() or platform.machine()
         cpuinfo = Path('/proc/cpuinfo')
         if cpuinfo.exists():
-            models = [line.split(':', 1)[1].strip() for line in cpuinfo.read_text().splitlines() if 'model name' in line]
+            models = [
+                line.split(':', 1)[1].strip() for line in cpuinfo.read_text().splitlines() if 'model name' in line
+            ]
             name = models[0] if models else name
     return {'type': device.type, 'name': name, 'threads': torch.get_num_threads(), 'processes': get_world_size()}
 

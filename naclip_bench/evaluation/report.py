@@ -62,6 +62,7 @@ def print_benchmark(config: Config, measured: Measured) -> None:
         plain = measured.plain.get(stage)
         share = f'{100 * seconds / measured.seconds:.1f} %'
         table.add_row(stage, f'{seconds:.3f}', share, f'{plain:.3f}' if plain is not None else '')
+    table.add_row('text, once', f'{measured.text:.3f}', '', '')
     console.print(table)
     precision, device = config.model.backbone.get('precision', 'fp32'), device_record(measured.device)
     lines = [
@@ -69,7 +70,8 @@ def print_benchmark(config: Config, measured: Measured) -> None:
         f'{measured.pictures} pictures, {measured.windows} windows in {measured.seconds:.2f} s: '
         f'{measured.windows / measured.seconds:.2f} windows/s, {measured.pictures / measured.seconds:.2f} pictures/s',
         f'trunk {measured.trunk_rate / 1e9:.0f} GFLOP/s, '
-        f'{100 * measured.trunk_rate / measured.matrix_rate:.0f} % of a matrix product ({measured.matrix_rate / 1e9:.0f})',
+        f'{100 * measured.trunk_rate / measured.matrix_rate:.0f} % of a matrix product '
+        f'({measured.matrix_rate / 1e9:.0f} GFLOP/s in this run)',
         f'everything but the trunk: {100 * (1 - measured.stages["trunk"] / measured.seconds):.1f} % of the time',
         f'peak memory above the weights: {measured.peak / 2**20:.0f} MiB',
     ]

@@ -117,7 +117,14 @@ def run(request: Request) -> dict[str, object]:
         'subset': str(request.subset) if request.subset else None,
     }
     record = result_record(
-        config, model, names, parts, _scores(metric), times, selection, {k: str(v) for k, v in request.overrides.items()}
+        config,
+        model,
+        names,
+        parts,
+        _scores(metric),
+        times,
+        selection,
+        {k: str(v) for k, v in request.overrides.items()},
     )
     if is_main_process():
         write_json(request.work_dir / 'result.json', record)
@@ -169,7 +176,9 @@ def _take_up(request: Request, metric: ConfusionMetric, names: list[str]) -> set
         result = request.work_dir / 'result.json'
         unfinished = not result.exists()
         if journal.set_aside() and unfinished:
-            print(f'note: the pictures of an unfinished run were put aside in {journal.folder}; --resume goes on with one')
+            print(
+                f'note: the pictures of an unfinished run were put aside in {journal.folder}; --resume goes on with one'
+            )
         result.unlink(missing_ok=True)
     barrier()
     return set()

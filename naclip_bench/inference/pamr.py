@@ -50,7 +50,9 @@ class PAMR:
         size = logits.size
         image = F.interpolate(image[None], size=size, mode='bilinear', align_corners=False)[0]
         with out_of_memory_named(size, self.query_chunk):
-            return RefinedLogits(logits, self, neighbour_index(size, self.dilations, image.device), self.affinity(image))
+            return RefinedLogits(
+                logits, self, neighbour_index(size, self.dilations, image.device), self.affinity(image)
+            )
 
     def affinity(self, image: Tensor) -> Tensor:
         """Weights (H * W, 8 * dilations) of each pixel's neighbours; they sum to 1.

@@ -90,7 +90,6 @@ class PixelLogits:
     def __init__(self, patches: Tensor, windows: Windows, size: tuple[int, int]) -> None:
         self.size = size
         self.queries = patches.shape[1]
-        device = patches.device
         rows, columns = patches.shape[2:]
         across, down = len(windows.lefts), len(windows.tops)
         # (down, across, Q, h, w) -> (down, h, Q, across, w): window rows stacked, window columns side by side.

@@ -184,12 +184,12 @@ class TrainingFreeSegmentor(BaseSegmentor):
         sizes = [tuple(sample.ori_shape[:2]) for sample in data_samples]
         labels = [self.decide(logits) for logits in self.pixel_logits(inputs, sizes)]
         # The one wait for the device in a batch.
-        for sample, bad in zip(data_samples, torch.stack([(x == NOT_FINITE).any() for x in labels]).tolist(), strict=True):
-            if bad:
-                raise BenchError(
-                    f'the logits of {sample.metainfo.get("img_path", "a picture")} are not finite (NaN or infinite); '
-                    f'check the weights "{self.backbone.weights_name}", or use --precision fp32 or bf16'
-                )
+        broken = torch.stack([(label == NOT_FINITE).any() for label in labels]).tolist()
+        for sample in (sample for sample, bad in zip(data_samples, broken, strict=True) if bad):
+            raise BenchError(
+                f'the logits of {sample.metainfo.get("img_path", "a picture")} are not finite (NaN or infinite); '
+                f'check the weights "{self.backbone.weights_name}", or use --precision fp32 or bf16'
+            )
         for sample, label in zip(data_samples, labels, strict=True):
             sample.pred_sem_seg = PixelData(data=label[None])
         return data_samples

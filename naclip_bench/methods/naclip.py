@@ -24,7 +24,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..backbones import Trunk
+from ..backbones import Trunk, attend
 from ..errors import BenchError, did_you_mean
 from .base import TrainingFreeSegmentor
 
@@ -40,11 +40,11 @@ def gaussian_neighbourhood(grid: tuple[int, int], sigma: float, dtype: torch.dty
         grid: (h, w) patches.
         sigma: standard deviation of the Gaussian, in patches.
     """
-    rows, columns = (torch.arange(side, dtype=torch.float32) for side in grid)
+    rows, columns = (torch.arange(side, dtype=torch.float32, device=device) for side in grid)
     vertical, horizontal = ((axis[:, None] - axis).square() for axis in (rows, columns))
     distance = vertical[:, None, :, None] + horizontal[None, :, None, :]
     gaussian = torch.exp(-distance / (2 * sigma**2)).flatten(2).flatten(0, 1)
-    return F.pad(gaussian, (1, 0, 1, 0)).to(device, dtype)
+    return F.pad(gaussian, (1, 0, 1, 0)).to(dtype)
 
 
 @MODELS.register_module()
@@ -71,24 +71,23 @@ class NACLIP(TrainingFreeSegmentor):
 
     def dense_tokens(self, trunk: Trunk) -> Tensor:
         block, tokens = self.backbone.blocks[-1], trunk.tokens
-        out = block.output(self.attend(*block.qkv(tokens), trunk.grid))
+        out = block.output(self.attention_output(*block.qkv(tokens), trunk.grid))
         if self.arch == 'vanilla':
             out = tokens + out
             out = out + block.ffn(out)
         return self.backbone.head(out)
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, grid: tuple[int, int]) -> Tensor:
+    def attention_output(self, query: Tensor, key: Tensor, value: Tensor, grid: tuple[int, int]) -> Tensor:
         """Attention output of every head, (N, heads, T, d)."""
-        attention = F.scaled_dot_product_attention
         if self.attention == 'kk':
-            return attention(key, key, value)
+            return attend(key, key, value)
         if self.attention == 'csa':
-            return attention(query, query, value) + attention(key, key, value)
+            return attend(query, query, value) + attend(key, key, value)
         if self.attention == 'vanilla':
-            return attention(query, key, value)
+            return attend(query, key, value)
         omega = gaussian_neighbourhood(grid, self.sigma, key.dtype, key.device)
         if self.attention == 'naclip':
-            return attention(key, key, value, attn_mask=omega)
+            return attend(key, key, value, omega)
         # The mean over all pairs of a product of norms is the product of their means, head by head.
         norms = query.norm(dim=-1).mean(-1) * key.norm(dim=-1).mean(-1)
         scale = norms.mean(-1) * query.shape[-1] ** -0.5

@@ -1,0 +1,42 @@
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+# Tests stand on this machine alone, and leave nothing behind in the user's folders.
+os.environ['HF_HUB_OFFLINE'] = '1'
+
+from golden import TINY  # noqa: E402
+
+from naclip_bench.configuration import register  # noqa: E402
+
+register()
+
+#: Real pictures with masks in mmseg's layout; they belong to their owners and are not part of the project.
+REAL_DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'
+
+
+@pytest.fixture(autouse=True, scope='session')
+def text_cache(tmp_path_factory):
+    """Text vectors shared by all tests of a run, and by no other."""
+    folder = tmp_path_factory.mktemp('text-cache')
+    os.environ['NACLIP_BENCH_CACHE'] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope='session')
+def tiny_arch(tmp_path_factory):
+    """The small CLIP's config as a JSON file."""
+    path = tmp_path_factory.mktemp('arch') / 'tiny.json'
+    path.write_text(json.dumps(TINY))
+    return str(path)
+
+
+@pytest.fixture(scope='session')
+def real_data():
+    if not REAL_DATA.is_dir():
+        pytest.skip(f'no real pictures at {REAL_DATA}')
+    return REAL_DATA

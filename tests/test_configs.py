@@ -1,0 +1,61 @@
+"""Every config says the protocol that its name promises."""
+
+import pytest
+from mmseg.registry import DATASETS, MODELS
+
+from naclip_bench.configuration import CONFIGS, config_names, find_config, load_config
+from naclip_bench.errors import BenchError
+from naclip_bench.evaluation.record import short_side
+from naclip_bench.vocabulary import Vocabulary
+
+BENCHMARKS = ['voc21', 'voc20', 'pc60', 'pc59', 'coco_object', 'coco_stuff', 'cityscapes', 'ade20k']
+WITH_BACKGROUND = {'voc21', 'pc60', 'coco_object'}
+
+
+def test_all_configs_are_found_by_path_and_name():
+    names = config_names()
+    assert {f'naclip_{benchmark}' for benchmark in BENCHMARKS} <= set(names)
+    assert {f'official/naclip_{benchmark}' for benchmark in BENCHMARKS} <= set(names)
+    assert find_config('naclip_voc21') == find_config(str(CONFIGS / 'naclip_voc21.py'))
+    with pytest.raises(BenchError, match=r'did you mean .*"naclip_voc21"'):
+        find_config('configs/naclip_voc12.py')
+
+
+@pytest.mark.parametrize('name', config_names())
+def test_a_config_is_whole(name):
+    config = load_config(name)
+    dataset = DATASETS.get(config.test_dataloader.dataset.type)
+    assert MODELS.get(config.model.type) is not None
+    assert len(Vocabulary(config.model.class_names)) == len(dataset.METAINFO['classes'])
+    assert config.protocol == ('official' if name.startswith('official/') else 'common')
+    assert name.endswith(f'_{config.dataset}')
+    assert config.pictures > 0
+
+
+@pytest.mark.parametrize('benchmark', BENCHMARKS)
+def test_common_protocol(benchmark):
+    config = load_config(f'naclip_{benchmark}')
+    assert short_side(config) == (560 if benchmark == 'cityscapes' else 336)
+    assert config.model.get('prob_thd', 0) == (0.1 if benchmark in WITH_BACKGROUND else 0)
+    assert not {'window', 'stride', 'logit_scale', 'refine', 'area_thd'} & set(config.model)
+
+
+@pytest.mark.parametrize('benchmark', BENCHMARKS)
+def test_official_protocol(benchmark):
+    """Whole pictures on VOC, and PAMR 10 x (8, 16) everywhere."""
+    config = load_config(f'official/naclip_{benchmark}')
+    assert ('window' in config.model) == benchmark.startswith('voc')
+    assert config.model.get('window') is None
+    assert config.model.refine.to_dict() == dict(iterations=10, dilations=(8, 16))
+    assert config.model.get('prob_thd', 0) == (0.1 if benchmark in WITH_BACKGROUND else 0)
+
+
+def test_command_line_settings_reach_the_config():
+    config = load_config(
+        'naclip_voc21', '/somewhere', 'none', 'bf16', {'model.stride': 56, 'test_dataloader.batch_size': 3}
+    )
+    assert config.test_dataloader.dataset.data_root == '/somewhere/VOCdevkit/VOC2012'
+    assert config.model.backbone.pretrained is None
+    assert config.model.backbone.precision == 'bf16'
+    assert (config.model.stride, config.test_dataloader.batch_size) == (56, 3)
+    assert load_config('naclip_voc21', pretrained='some/file.pt').model.backbone.pretrained == 'some/file.pt'

@@ -58,7 +58,9 @@ def test_no_stored_case_is_left_out():
 @pytest.mark.parametrize('case', CASES)
 def test_whole_prediction(case):
     class_names, seed, size, original, settings, tolerance = CASES[case]
-    stored = {key.removeprefix(f'{case}/'): value for key, value in golden('naclip.npz').items() if key.startswith(case)}
+    stored = {
+        key.removeprefix(f'{case}/'): value for key, value in golden('naclip.npz').items() if key.startswith(case)
+    }
     model = naclip(class_names, **settings)
     assert largest_difference(model.text[0][model.vocabulary.occurrences], stored['query_features']) < 1e-6
     images, samples = [picture(*size, seed)[0]], [SegDataSample(metainfo=dict(ori_shape=original))]

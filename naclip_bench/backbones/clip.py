@@ -95,14 +95,17 @@ class FrozenCLIP(nn.Module):
             raise BenchError(f'a picture or window of {height}x{width} is smaller than a patch of {self.patch} pixels')
         return height // self.patch, width // self.patch
 
-    def _positions_of(self, grid: tuple[int, int], dtype: torch.dtype, device: torch.device) -> Tensor:
-        return interpolate_positions(self._trained_positions, self.native_grid, grid).to(device, dtype)
+    def _positions_of(
+        self, grid: tuple[int, int], dtype: torch.dtype, device: torch.device, kind: str = 'sclip'
+    ) -> Tensor:
+        return interpolate_positions(self._trained_positions, self.native_grid, grid, kind).to(device, dtype)
 
-    def embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    def embed(self, images: Tensor, positions: str = 'sclip') -> tuple[Tensor, tuple[int, int]]:
         """Patches, [CLS] and positions through ``ln_pre``.
 
         Args:
             images: (N, 3, H, W), normalised with CLIP's mean and standard deviation.
+            positions: how the position embedding is interpolated; see :func:`interpolate_positions`.
 
         Returns:
             tokens (N, 1 + h * w, width) and the grid (h, w).
@@ -116,7 +119,7 @@ class FrozenCLIP(nn.Module):
         tokens = F.linear(patches, visual.conv1.weight.flatten(1))
         cls = visual.class_embedding.expand(len(images), 1, -1)
         tokens = torch.cat([cls, tokens], dim=1)
-        tokens += self._positions(grid, self.dtype, self.device)
+        tokens += self._positions(grid, self.dtype, self.device, positions)
         return visual.ln_pre(tokens), grid
 
     @torch.no_grad()
@@ -126,6 +129,7 @@ class FrozenCLIP(nn.Module):
         depth: int,
         outputs: Collection[int] = (),
         attention: Collection[int] = (),
+        positions: str = 'sclip',
     ) -> Trunk:
         """Run blocks 0 .. depth - 1 untouched, with fused attention.
 
@@ -134,8 +138,9 @@ class FrozenCLIP(nn.Module):
             depth: how many blocks to run, 0 to all.
             outputs: indices of blocks whose output tokens are kept.
             attention: indices of blocks whose attention maps are kept.
+            positions: see :meth:`embed`.
         """
-        tokens, grid = self.embed(images)
+        tokens, grid = self.embed(images, positions)
         trunk = Trunk(tokens, grid)
         for index, block in enumerate(self.blocks[:depth]):
             if index in attention:

@@ -7,26 +7,42 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def interpolate_positions(embedding: Tensor, native: tuple[int, int], grid: tuple[int, int]) -> Tensor:
-    """Position embedding for ``grid`` as the whole SCLIP family (SCLIP, NACLIP, ...) computes it.
+#: How each family of methods interpolates.
+KINDS = ('sclip', 'antialias', 'bilinear')
 
-    Bicubic, no antialias, with the scale factor (side + 0.1) / native side. The 0.1 came from DINO as a guard against
-    rounding, but it also moves every sampling point, so it is part of the method. The rows are left as they are
-    whenever the *number* of tokens fits, even on a grid of another shape: so does the released code.
+
+def interpolate_positions(
+    embedding: Tensor, native: tuple[int, int], grid: tuple[int, int], kind: str = 'sclip'
+) -> Tensor:
+    """Position embedding for ``grid``.
+
+    - ``sclip``, the SCLIP family (SCLIP, NACLIP, ...): bicubic, no antialias, with the scale factor (side + 0.1) /
+      native side. The 0.1 came from DINO as a guard against rounding, but it also moves every sampling point, so it is
+      part of the method. The rows are left as they are whenever the *number* of tokens fits, even on a grid of another
+      shape: so does the released code.
+    - ``antialias``, GEM (as timm does): bicubic to the very size, antialiased.
+    - ``bilinear``, CLIP Surgery: bilinear to the very size. Its code knows square pictures only; this takes any.
 
     Args:
         embedding: (1 + native_h * native_w, width), [CLS] first.
         native: the grid (rows, columns) of the trained embedding.
         grid: the grid (rows, columns) of the picture.
+        kind: one of the above.
 
     Returns:
         (1 + h * w, width) in float32.
     """
     embedding = embedding.float()
-    if grid[0] * grid[1] == native[0] * native[1]:
+    same = grid == native if kind != 'sclip' else grid[0] * grid[1] == native[0] * native[1]
+    if same:
         return embedding
     cls, patches = embedding[:1], embedding[1:]
     patches = patches.T.reshape(1, -1, *native)
-    scale = tuple((side + 0.1) / trained for side, trained in zip(grid, native, strict=True))
-    patches = F.interpolate(patches, scale_factor=scale, mode='bicubic', align_corners=False)
+    if kind == 'sclip':
+        scale = tuple((side + 0.1) / trained for side, trained in zip(grid, native, strict=True))
+        patches = F.interpolate(patches, scale_factor=scale, mode='bicubic', align_corners=False)
+    elif kind == 'antialias':
+        patches = F.interpolate(patches, size=grid, mode='bicubic', align_corners=False, antialias=True)
+    else:
+        patches = F.interpolate(patches, size=grid, mode='bilinear', align_corners=False)
     return torch.cat([cls, patches.flatten(2)[0].T])

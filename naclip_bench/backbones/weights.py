@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -154,7 +155,10 @@ def _read_file(path: Path, arch: str, quick_gelu: bool) -> dict[str, Tensor]:
                 raise BenchError(
                     f'pretrained: {path} is an archive of OpenAI, trained with QuickGELU; use arch {arch}-quickgelu'
                 )
-            state = torch.jit.load(path, map_location='cpu').state_dict()
+            with warnings.catch_warnings():
+                # torch advises against new archives; these are OpenAI's, from 2021.
+                warnings.simplefilter('ignore', FutureWarning)
+                state = torch.jit.load(path, map_location='cpu').state_dict()
         else:
             state = torch.load(path, map_location='cpu', weights_only=True)
             state = state.get('state_dict', state)

@@ -31,8 +31,8 @@ WINDOW_BATCH = {'cpu': 8, 'cuda': 128}
 class TrainingFreeSegmentor(BaseSegmentor):
     """A frozen CLIP whose patch features are matched with class names.
 
-    A subclass implements :meth:`dense_tokens`, and sets :attr:`changed_blocks` where it changes more than the last
-    block.
+    A subclass implements :meth:`dense_tokens`. Where its paper asks for more, it sets :attr:`changed_blocks`,
+    :attr:`inner_outputs`, :attr:`inner_attention` or :attr:`positions`, or overrides :meth:`match`.
 
     Args:
         class_names: bundled class-name file (``voc21``) or the path of one's own; see :class:`Vocabulary`.
@@ -49,6 +49,11 @@ class TrainingFreeSegmentor(BaseSegmentor):
 
     #: How many blocks, counted from the last, the method changes; the trunk runs those before them.
     changed_blocks = 1
+    #: Blocks of the trunk, from 0, whose output tokens or attention maps the method looks at.
+    inner_outputs: tuple[int, ...] = ()
+    inner_attention: tuple[int, ...] = ()
+    #: How the position embedding is interpolated; see :func:`interpolate_positions`.
+    positions = 'sclip'
 
     def __init__(
         self,
@@ -91,6 +96,18 @@ class TrainingFreeSegmentor(BaseSegmentor):
             (N, 1 + h * w, embed_dim) after the head, [CLS] first, not normalised.
         """
 
+    def match(self, tokens: Tensor, text: Tensor) -> Tensor:
+        """Likeness of every patch with every query: the cosine, unless a paper says otherwise.
+
+        Args:
+            tokens: (N, 1 + h * w, D) output of :meth:`dense_tokens` in fp32, [CLS] first.
+            text: (Q, D) unit text vectors.
+
+        Returns:
+            (N, h * w, Q).
+        """
+        return F.normalize(tokens[:, 1:], dim=-1) @ text.T
+
     @property
     def shared_depth(self) -> int:
         """Blocks run untouched, which methods on one backbone can share."""
@@ -114,16 +131,17 @@ class TrainingFreeSegmentor(BaseSegmentor):
         """Output tokens (N, 1 + h * w, embed_dim) in fp32 and the grid of windows (N, 3, H, W)."""
         device = self.backbone.device
         with STOPWATCH.stage('trunk', device):
-            trunk = self.backbone.trunk(images, self.shared_depth)
+            trunk = self.backbone.trunk(
+                images, self.shared_depth, self.inner_outputs, self.inner_attention, self.positions
+            )
         with STOPWATCH.stage('method', device):
             return self.dense_tokens(trunk).float(), trunk.grid
 
     def patch_logits(self, images: Tensor, text: Tensor) -> Tensor:
-        """Cosines (N, Q, h, w) of every patch of windows (N, 3, H, W) with the text vectors (Q, D), in fp32."""
+        """Patch logits (N, Q, h, w) of windows (N, 3, H, W) with the text vectors (Q, D), in fp32."""
         tokens, grid = self.window_tokens(images)
         with STOPWATCH.stage('stitch+decide', tokens.device):
-            features = F.normalize(tokens[:, 1:], dim=-1)
-            return (features @ text.T).transpose(1, 2).unflatten(2, grid)
+            return self.match(tokens, text).transpose(1, 2).unflatten(2, grid)
 
     @torch.no_grad()
     def pixel_logits(

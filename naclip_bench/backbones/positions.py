@@ -7,10 +7,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-#: How each family of methods interpolates.
-KINDS = ('sclip', 'antialias', 'bilinear')
-
-
 def interpolate_positions(
     embedding: Tensor, native: tuple[int, int], grid: tuple[int, int], kind: str = 'sclip'
 ) -> Tensor:

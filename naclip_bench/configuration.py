@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import warnings
+from argparse import ArgumentError, ArgumentParser, Namespace
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
 
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
 from .errors import BenchError, did_you_mean
@@ -18,6 +20,19 @@ CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 
 #: What the data roots of the configs begin with; ``--data-root`` takes its place.
 DATA = 'data'
+
+
+class Overrides(DictAction):
+    """KEY=VALUE settings of a command line as a dict; see mmengine's ``DictAction``."""
+
+    def __call__(
+        self, parser: ArgumentParser, namespace: Namespace, values: Sequence[str], option_string: str | None = None
+    ) -> None:
+        for value in values:
+            try:
+                super().__call__(parser, namespace, [value], option_string)
+            except (ValueError, AssertionError):
+                raise ArgumentError(self, f'"{value}" is not KEY=VALUE, or a bracket in it is not closed') from None
 
 
 def register() -> None:
@@ -71,10 +86,17 @@ def load_config(
         config = Config.fromfile(path)
     except (SyntaxError, KeyError, OSError, TypeError) as error:
         raise BenchError(f'cannot read the config {path}: {error}') from None
+    # Each copy of the config that mmengine writes would go through yapf, seconds where paths are long; fromfile() has
+    # a switch against it that has no effect.
+    config = Config(config.to_dict(), cfg_text=config.text, filename=config.filename, format_python_code=False)
     absent = [key for key in ('model', 'dataset', 'test_dataloader') if key not in config]
     if absent:
         raise BenchError(f'{path} is no benchmark config: it has no {", ".join(absent)}')
     if cfg_options:
+        # A misspelt key would be merged as a new one that nothing reads.
+        unknown = [key for key in cfg_options if key.split('.')[0] not in config]
+        if unknown:
+            raise BenchError(f'--cfg-options: there is no {unknown[0]}{did_you_mean(unknown[0].split(".")[0], config)}')
         try:
             config.merge_from_dict(cfg_options)
         except (KeyError, IndexError, TypeError, AttributeError) as error:
@@ -85,8 +107,11 @@ def load_config(
     if precision is not None:
         backbone['precision'] = precision
     dataset = config.test_dataloader.dataset
-    if data_root is not None and Path(dataset.data_root).parts[:1] == (DATA,):
-        dataset.data_root = str(Path(data_root, *Path(dataset.data_root).parts[1:]))
+    if data_root is not None:
+        first, *rest = Path(dataset.data_root).parts
+        if first != DATA:
+            raise BenchError(f'--data-root takes the place of {DATA}/, but {path} has its data in {dataset.data_root}')
+        dataset.data_root = str(Path(data_root, *rest))
     return config
 
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import sys
 from collections.abc import Callable, Iterable
+from typing import NoReturn
+
+#: How many known names a message lists where none is close.
+LISTED = 20
 
 
 class BenchError(Exception):
     """A mistake in the input or the environment that the user can mend; its message is one line."""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser of command lines whose complaints are :class:`BenchError`: one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BenchError(f'{message}; see --help')
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -17,7 +29,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         return '; did you mean ' + ' or '.join(f'"{candidate}"' for candidate in close) + '?'
-    return f'; known: {", ".join(known)}' if known else ''
+    more = f' and {len(known) - LISTED} more' if len(known) > LISTED else ''
+    return f'; known: {", ".join(known[:LISTED])}{more}' if known else ''
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -56,7 +56,10 @@ class Vocabulary:
             raise BenchError(f'unknown templates "{templates}"{did_you_mean(templates, TEMPLATES)}')
         self.templates = TEMPLATES[templates]
         path = class_name_file(class_names)
-        text = path.read_text(encoding='utf-8')
+        try:
+            text = path.read_text(encoding='utf-8')
+        except UnicodeDecodeError:
+            raise BenchError(f'class names: {path} is no UTF-8 text; write one class a line') from None
         self.name, self.path = path.stem, path
         self.sha256 = hashlib.sha256(text.encode()).hexdigest()
         self.prompts_sha256 = hashlib.sha256('\n'.join(self.templates).encode()).hexdigest()

@@ -9,9 +9,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 # Tests stand on this machine alone, and leave nothing behind in the user's folders.
 os.environ['HF_HUB_OFFLINE'] = '1'
 
-from golden import TINY  # noqa: E402
+from golden import TINY
 
-from naclip_bench.configuration import register  # noqa: E402
+from naclip_bench.configuration import register
 
 register()
 

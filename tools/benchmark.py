@@ -11,13 +11,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from naclip_bench.errors import run_command
+from naclip_bench.errors import CommandParser, run_command
 
 
 def parse_arguments() -> argparse.Namespace:
-    from mmengine.config import DictAction
+    from naclip_bench.configuration import Overrides
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('config', help='path or name of a config')
     add('--limit', type=int, default=16, metavar='N', help='pictures (default: 16)')
@@ -25,7 +25,7 @@ def parse_arguments() -> argparse.Namespace:
     add('--data-root', metavar='DIR', help='folder with the data sets (default: data)')
     add('--pretrained', metavar='WEIGHTS', help='open_clip tag, a local file, or "none" for made-up weights')
     add('--precision', choices=['fp32', 'bf16', 'fp16'], help='of our way; the plain way is always fp32')
-    add('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='change any setting of the config')
+    add('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='change any setting of the config')
     return parser.parse_args()
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from naclip_bench.errors import run_command
+from naclip_bench.errors import CommandParser, run_command
 
 
 def parse_arguments() -> argparse.Namespace:
-    from mmengine.config import DictAction
+    from naclip_bench.configuration import Overrides
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('config', help='path or name of a config: configs/naclip_voc21.py, or naclip_voc21')
     add('--data-root', metavar='DIR', help='folder with the data sets (default: data)')
@@ -37,7 +37,7 @@ def parse_arguments() -> argparse.Namespace:
     add(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=Overrides,
         metavar='KEY=VALUE',
         help='change any setting of the config: model.stride=56 model.window_batch=64 test_dataloader.num_workers=8',
     )

@@ -164,9 +164,11 @@ def _read_file(path: Path, arch: str, quick_gelu: bool) -> dict[str, Tensor]:
             state = state.get('state_dict', state)
     except BenchError:
         raise
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BenchError(f'pretrained: {path} holds no weights that can be read ({reason})') from None
+    except Exception:  # each format has errors of its own; all mean the same
+        raise BenchError(
+            f'pretrained: {path} holds no weights that can be read; it must be a state dict (.pt, .safetensors) '
+            "or OpenAI's TorchScript archive"
+        ) from None
     state = {key.removeprefix('module.'): value for key, value in state.items() if isinstance(value, Tensor)}
     return {key: value for key, value in state.items() if key not in NOT_WEIGHTS}
 

@@ -20,6 +20,8 @@ def build_dataset(config: ConfigDict) -> BaseDataset:
     Raises:
         BenchError: a folder, the list, a picture or a mask is missing; says the expected layout.
     """
+    if config.type not in DATASETS:
+        raise BenchError(f'unknown data set "{config.type}"{did_you_mean(config.type, DATASETS.module_dict)}')
     root = Path(config.data_root)
     wanted = [root / folder for folder in config.data_prefix.values()]
     wanted += [root / config.ann_file] if config.get('ann_file') else []
@@ -28,7 +30,8 @@ def build_dataset(config: ConfigDict) -> BaseDataset:
         raise BenchError(
             f'data: there is no {missing[0]}; expected: {layout(config)}; see docs/data.md, or --data-root'
         )
-    dataset = DATASETS.build(config)
+    # mmengine's serialising stumbles over a list of nothing.
+    dataset = DATASETS.build(config, default_args=dict(serialize_data=False))
     if not len(dataset):
         raise BenchError(f'data: {root} holds no pictures; expected: {layout(config)}; see docs/data.md')
     for key, what in (('img_path', 'picture'), ('seg_map_path', 'mask')):
@@ -88,9 +91,11 @@ def select(names: Sequence[str], limit: int | None, subset: Path | None) -> list
             wanted = [line.strip() for line in subset.read_text().splitlines() if line.strip()]
         except OSError as error:
             raise BenchError(f'--subset: cannot read {subset}: {error.strerror}') from None
+        except UnicodeDecodeError:
+            raise BenchError(f'--subset: {subset} is no text; write one picture name a line') from None
         place = {Path(name).name: index for index, name in enumerate(names)}
         place |= {name: index for index, name in enumerate(names)}
-        stems = [line if line in place else str(Path(line).with_suffix('')) for line in wanted]
+        stems = [line if line in place else line.removesuffix(Path(line).suffix) for line in wanted]
         unknown = [line for line, stem in zip(wanted, stems, strict=True) if stem not in place]
         if unknown or not wanted:
             what = f'{unknown[0]} is not in the data set{did_you_mean(unknown[0], place)}' if unknown else 'it is empty'

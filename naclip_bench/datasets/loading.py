@@ -77,16 +77,20 @@ class LoadMask(BaseTransform):
             )
         labels = labels.astype(np.int32)
         scored = labels != self.ignore_index
-        if results.get('reduce_zero_label'):
+        first = 1 if results.get('reduce_zero_label') else 0
+        if first:
             scored &= labels != 0
             labels = labels - 1
         labels[~scored] = self.ignore_index
         if self.num_classes is not None and scored.any():
             highest, lowest = int(labels[scored].max()), int(labels[scored].min())
             if highest >= self.num_classes or lowest < 0:
+                # Said in the file's own labels, which the user can look up there.
+                wrong = first + (highest if highest >= self.num_classes else lowest)
+                ignored = f'0 and {self.ignore_index}' if first else self.ignore_index
                 raise BenchError(
-                    f'the mask {path} holds label {highest if highest >= self.num_classes else lowest}, but the data '
-                    f'set has classes 0..{self.num_classes - 1} and ignores {self.ignore_index}; '
+                    f'the mask {path} holds label {wrong}, but the data set has labels '
+                    f'{first}..{first + self.num_classes - 1} and ignores {ignored}; '
                     'was it converted for this data set?'
                 )
         results['gt_seg_map'] = labels

@@ -8,6 +8,8 @@ from mmengine.dist import get_dist_info
 from mmseg.registry import DATA_SAMPLERS
 from torch.utils.data import Sampler
 
+from ..errors import BenchError
+
 
 @DATA_SAMPLERS.register_module()
 class FixedBatches(Sampler):
@@ -20,9 +22,14 @@ class FixedBatches(Sampler):
         sampler: any sampler with the ``dataset``; its order is not used.
         batch_size: pictures a batch.
         drop_last: accepted for torch's interface; the last batch is never dropped.
+
+    Raises:
+        BenchError: no pictures a batch.
     """
 
     def __init__(self, sampler: Sampler, batch_size: int, drop_last: bool = False) -> None:
+        if batch_size < 1:
+            raise BenchError(f'test_dataloader.batch_size is {batch_size}; it must be at least 1')
         self.length, self.batch_size = len(sampler.dataset), batch_size
         self.rank, self.processes = get_dist_info()
         self._finished: frozenset[int] = frozenset()

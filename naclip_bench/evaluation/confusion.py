@@ -19,6 +19,7 @@ def confusion_matrix(prediction: Tensor, truth: Tensor, classes: int, ignore_ind
     Raises:
         ValueError: a label outside the classes, in a scored pixel.
     """
+    prediction = prediction.long()
     truth, outside, ignored = truth.to(prediction), classes * classes, classes * classes + 1
     inside = (truth >= 0) & (truth < classes) & (prediction >= 0) & (prediction < classes)
     # Every pixel is counted somewhere: selecting some of them would cost a wait for the device.

@@ -35,8 +35,9 @@ class Journal:
     """
 
     def __init__(self, folder: Path, identity: dict, fingerprint: str, classes: int, rank: int = 0) -> None:
-        self.folder, self.identity, self.fingerprint, self.classes = Path(folder), identity, fingerprint, classes
-        self.rank = rank
+        self.folder, self.fingerprint, self.classes, self.rank = Path(folder), fingerprint, classes, rank
+        # As it reads back from a file, so that a tuple here equals the list there.
+        self.identity = json.loads(json.dumps(identity, default=str))
         self._file: BinaryIO | None = None
 
     def read(self) -> dict[str, np.ndarray]:
@@ -55,7 +56,7 @@ class Journal:
                         self._check_head(path, entry)
                     else:
                         finished[entry['picture']] = self._matrix(entry['cells'])
-                except (ValueError, KeyError, TypeError, IndexError):
+                except (ValueError, KeyError, TypeError, IndexError, AttributeError):
                     raise BenchError(
                         f'{path} is damaged at line {number}; delete the file to compute its pictures again'
                     ) from None
@@ -84,19 +85,19 @@ class Journal:
         file.truncate()
         return file
 
-    def set_aside(self) -> int:
-        """Move an earlier run's files out of the way, keeping them; the number of files moved."""
-        stamp = time.strftime('%Y%m%d-%H%M%S')
+    def set_aside(self, *others: Path) -> int:
+        """Give an earlier run's files, and ``others`` that are there, another name; how many of its own there were."""
+        # To the nanosecond: a rename over the files of another run would lose them.
+        stamp = f'{time.strftime("%Y%m%d-%H%M%S")}.{time.time_ns() % 10**9:09}'
         paths = list(self.folder.glob('pictures-*.jsonl'))
-        for path in paths:
-            path.rename(path.with_suffix(f'.jsonl.{stamp}'))
+        for path in [*paths, *(path for path in others if path.exists())]:
+            path.rename(path.with_name(f'{path.name}.{stamp}'))
         return len(paths)
 
     def _check_head(self, path: Path, head: dict) -> None:
         if head['run'] == self.fingerprint and head['classes'] == self.classes:
             return
-        other = head['identity']
-        changed = [key for key in self.identity if other.get(key) != self.identity[key]]
+        changed = _changed(head['identity'], self.identity)
         raise BenchError(
             f'cannot resume: {path} was made with another {", ".join(changed) or "setting"}; '
             'use the same settings, another --work-dir, or leave out --resume'
@@ -110,6 +111,17 @@ class Journal:
                 raise ValueError('negative entry')
             matrix[truth, predicted] = count
         return matrix
+
+
+def _changed(old: dict, new: dict) -> list[str]:
+    """Names of what differs; of a group of settings, those in it: ``method (stride, window)``."""
+    names = []
+    for key in (key for key in {**old, **new} if old.get(key) != new.get(key)):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            key += f' ({", ".join(_changed(before, after))})'
+        names.append(key)
+    return names
 
 
 def _cells(matrix: np.ndarray) -> list[list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
 import warnings
@@ -11,13 +12,17 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import all_gather_object, barrier, get_rank, is_main_process
-from mmengine.registry import MODEL_WRAPPERS, MODELS
+from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner import Runner
+from mmseg.registry import MODELS
 
+from ..backbones import FrozenCLIP
 from ..datasets.check import build_dataset, check_labels_of, picture_names, select
 from ..errors import BenchError, did_you_mean
+from ..inference.pamr import PAMR
+from ..methods.base import TrainingFreeSegmentor
 from ..timing import STOPWATCH
 from ..vocabulary import Vocabulary
 from .confusion import Scores
@@ -70,15 +75,14 @@ def run(request: Request) -> dict[str, object]:
     config.launcher, config.work_dir = request.launcher, str(request.work_dir)
     if request.launcher != 'none' and not torch.cuda.is_available():
         _join_processes_on_cpu(request.launcher)
-    if config.model.type not in MODELS and config.model.type not in (known := _method_names()):
-        raise BenchError(f'unknown method "{config.model.type}"{did_you_mean(config.model.type, known)}')
-
+    _check_settings(config.model)
     dataset = build_dataset(config.test_dataloader.dataset)
     names = picture_names(dataset)
     chosen = select(names, request.limit, request.subset)
     names = [names[index] for index in chosen]
     config.test_dataloader.dataset.indices = chosen
     _check_classes(config, dataset.metainfo['classes'])
+    _make_folders(request)
 
     STOPWATCH.reset()
     runner = _build_runner(config)
@@ -150,8 +154,23 @@ def _join_processes_on_cpu(launcher: str) -> None:
         torch.distributed.init_process_group('gloo')
 
 
-def _method_names() -> list[str]:
-    return [name for name, cls in MODELS.children['mmseg'].module_dict.items() if 'naclip_bench' in cls.__module__]
+def _check_settings(model: ConfigDict) -> None:
+    """See that the method exists, and that it, its backbone and its refinement have all the settings given."""
+    methods = {
+        name: cls
+        for name, cls in MODELS.module_dict.items()
+        if inspect.isclass(cls) and issubclass(cls, TrainingFreeSegmentor)
+    }
+    if model.type not in methods:
+        raise BenchError(f'unknown method "{model.type}"{did_you_mean(model.type, methods)}')
+    # A method hands the settings that are not its own to the class above it.
+    own = [cls for cls in methods[model.type].__mro__ if issubclass(cls, TrainingFreeSegmentor)]
+    parts = (('model', own, model), ('model.backbone', [FrozenCLIP], model.get('backbone')))
+    for where, classes, settings in (*parts, ('model.refine', [PAMR], model.get('refine'))):
+        known = {name for cls in classes for name in inspect.signature(cls).parameters} - {'kwargs'} | {'type'}
+        for key in settings or ():
+            if key not in known:
+                raise BenchError(f'there is no setting {where}.{key}{did_you_mean(key, known)}')
 
 
 def _check_classes(config: Config, classes: tuple[str, ...]) -> None:
@@ -161,6 +180,15 @@ def _check_classes(config: Config, classes: tuple[str, ...]) -> None:
             f'class names: {vocabulary.path} has {len(vocabulary)} classes, '
             f'but {config.test_dataloader.dataset.type} has {len(classes)}'
         )
+
+
+def _make_folders(request: Request) -> None:
+    for option, folder in (('--work-dir', request.work_dir), ('--show-dir', request.show_dir)):
+        if folder is not None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise BenchError(f'{option}: cannot make the folder {folder}: {error.strerror}') from None
 
 
 def _take_up(request: Request, metric: ConfusionMetric, names: list[str]) -> set[str]:
@@ -175,11 +203,10 @@ def _take_up(request: Request, metric: ConfusionMetric, names: list[str]) -> set
     if is_main_process():
         result = request.work_dir / 'result.json'
         unfinished = not result.exists()
-        if journal.set_aside() and unfinished:
+        if journal.set_aside(result) and unfinished:
             print(
                 f'note: the pictures of an unfinished run were put aside in {journal.folder}; --resume goes on with one'
             )
-        result.unlink(missing_ok=True)
     barrier()
     return set()
 

@@ -73,6 +73,9 @@ class TrainingFreeSegmentor(BaseSegmentor):
         self.vocabulary = Vocabulary(class_names, templates)
         self.backbone = FrozenCLIP(**(backbone or {}))
         self.refine = PAMR(**refine) if refine is not None else None
+        for name, value in (('window', window), ('stride', stride), ('window_batch', window_batch)):
+            if value is not None and not isinstance(value, int):
+                raise BenchError(f'model.{name} is {value!r}; it must be a whole number')
         if window is not None and window < self.backbone.patch:
             raise BenchError(f'model.window is {window}, smaller than a patch of {self.backbone.patch} pixels')
         if window is not None and not 1 <= stride <= window:

@@ -1,0 +1,494 @@
+"""Numbers equal to mmseg's, journals that lose nothing, and runs that come out the same however they are spread."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from mmseg.datasets.transforms import LoadAnnotations
+from mmseg.evaluation import IoUMetric
+from PIL import Image, ImageOps
+from tiny import TinyBench, assert_kept, run_process
+
+from naclip_bench.configuration import load_config
+from naclip_bench.datasets.check import build_dataset, select
+from naclip_bench.datasets.loading import LoadMask, LoadPicture
+from naclip_bench.datasets.sampler import FixedBatches
+from naclip_bench.errors import BenchError
+from naclip_bench.evaluation.confusion import Scores, confusion_matrix
+from naclip_bench.evaluation.journal import Journal
+from naclip_bench.evaluation.metric import ConfusionMetric
+from naclip_bench.evaluation.overlay import FONT_SIZE, MARGIN, OPACITY, draw, palette
+from naclip_bench.evaluation.record import write_json
+
+IGNORED = 255
+
+
+def total_confusion(pairs: Sequence[tuple[np.ndarray, np.ndarray]], classes: int) -> np.ndarray:
+    matrices = (confusion_matrix(torch.from_numpy(p), torch.from_numpy(t), classes) for p, t in pairs)
+    return sum(matrix.numpy() for matrix in matrices)
+
+
+def mmseg_scores(pairs: Sequence[tuple[np.ndarray, np.ndarray]], classes: int) -> dict[str, np.ndarray]:
+    """aAcc, IoU and Acc of mmseg, before it rounds them."""
+    areas = [
+        IoUMetric.intersect_and_union(torch.from_numpy(p), torch.from_numpy(t), classes, IGNORED) for p, t in pairs
+    ]
+    return IoUMetric.total_area_to_metrics(*(sum(area) for area in zip(*areas, strict=True)), metrics=['mIoU'])
+
+
+def assert_equal_to_mmseg(pairs: Sequence[tuple[np.ndarray, np.ndarray]], classes: int) -> None:
+    ours, theirs = Scores.of(total_confusion(pairs, classes)), mmseg_scores(pairs, classes)
+    close = {'rtol': 1e-5, 'atol': 0, 'equal_nan': True}
+    np.testing.assert_allclose(ours.iou, theirs['IoU'], **close)
+    np.testing.assert_allclose(ours.accuracy, theirs['Acc'], **close)
+    np.testing.assert_allclose(ours.aAcc, theirs['aAcc'], **close)
+    for mean, values in ((ours.mIoU, theirs['IoU']), (ours.mAcc, theirs['Acc'])):
+        present = values[~np.isnan(values)]
+        np.testing.assert_allclose(mean, present.mean() if present.size else np.nan, **close)
+
+
+# ---- the confusion matrix
+
+
+@st.composite
+def labelled_pictures(draw: st.DrawFn) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
+    """(prediction, truth) of several pictures; classes may be absent from either, and any pixel may be ignored."""
+    classes = draw(st.integers(2, 7))
+    some = st.lists(st.integers(0, classes - 1), min_size=1, unique=True)
+    predicted, true = draw(some), [*draw(some), IGNORED]
+    pairs = []
+    for _ in range(draw(st.integers(1, 4))):
+        shape = draw(hnp.array_shapes(min_dims=2, max_dims=2, max_side=6))
+        pairs.append(
+            tuple(draw(hnp.arrays(np.int64, shape, elements=st.sampled_from(labels))) for labels in (predicted, true))
+        )
+    return pairs, classes
+
+
+@given(labelled_pictures())
+def test_scores_equal_mmseg(pictures):
+    assert_equal_to_mmseg(*pictures)
+
+
+@given(labelled_pictures())
+def test_confusion_matrix_counts_every_scored_pixel_where_it_belongs(pictures):
+    pairs, classes = pictures
+    expected = np.zeros((classes, classes), np.int64)
+    for prediction, truth in pairs:
+        for predicted, true in zip(prediction.flat, truth.flat, strict=True):
+            if true != IGNORED:
+                expected[true, predicted] += 1
+    confusion = total_confusion(pairs, classes)
+    assert confusion.dtype == np.int64 and (confusion == expected).all()
+
+
+@given(labelled_pictures())
+def test_frequency_weighted_iou(pictures):
+    confusion = total_confusion(*pictures)
+    scores, frequency = Scores.of(confusion), confusion.sum(1) / max(confusion.sum(), 1)
+    expected = sum(f * iou for f, iou in zip(frequency, scores.iou, strict=True) if f) if confusion.any() else np.nan
+    np.testing.assert_allclose(scores.fwIoU, expected, rtol=1e-12)
+    assert scores.percent().keys() == {'mIoU', 'aAcc', 'mAcc', 'fwIoU'}
+
+
+@pytest.mark.parametrize('dtype', [torch.uint8, torch.int16, torch.int32, torch.int64])
+def test_narrow_labels_count_the_same(dtype):
+    """171 classes make 29,243 cells, more than a byte counts."""
+    labels = torch.arange(171 * 3).view(27, 19)
+    prediction, truth = labels % 171, (labels * 7 + 3) % 171
+    narrow = confusion_matrix(prediction.to(dtype), truth.to(dtype), 171)
+    assert narrow.equal(confusion_matrix(prediction, truth, 171)) and narrow.sum() == labels.numel()
+
+
+@pytest.mark.parametrize(
+    ('prediction', 'truth'), [(3, 0), (-1, 0), (0, 3), (0, -1), (0, 254), (IGNORED, 1)], ids=lambda label: str(label)
+)
+def test_label_outside_the_classes_raises(prediction, truth):
+    predictions, truths = torch.zeros(2, 2, dtype=torch.int64), torch.zeros(2, 2, dtype=torch.int64)
+    predictions[0, 1], truths[0, 1] = prediction, truth
+    with pytest.raises(ValueError, match='1 scored pixels have a label outside the 3 classes'):
+        confusion_matrix(predictions, truths, 3)
+    # Where the truth is ignored, nothing is scored and any prediction will do.
+    truths[0, 1] = IGNORED
+    assert confusion_matrix(predictions, truths, 3).sum() == 3
+
+
+# ---- real masks
+
+
+@pytest.fixture(scope='module', params=['naclip_voc21', 'naclip_voc20', 'naclip_ade20k'])
+def real_masks(
+    request: pytest.FixtureRequest, real_data: Path
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], tuple[str, ...]]:
+    """(noisy copy, ground truth) of every picture, and the names of the classes."""
+    dataset = build_dataset(load_config(request.param, data_root=str(real_data)).test_dataloader.dataset)
+    names = dataset.metainfo['classes']
+    ours, theirs, random = LoadMask(len(names)), LoadAnnotations(), np.random.default_rng(0)
+    pairs = []
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        with Image.open(info['img_path']) as picture:
+            info['ori_shape'] = picture.size[::-1]
+        truth = ours.transform(dict(info, seg_fields=[]))['gt_seg_map']
+        assert (truth == theirs.transform(dict(info, seg_fields=[]))['gt_seg_map']).all()
+        noise = random.integers(0, len(names), truth.shape)
+        noisy = (random.random(truth.shape) < 0.2) | (truth == IGNORED)
+        pairs.append((np.where(noisy, noise, truth), truth.astype(np.int64)))
+    return pairs, names
+
+
+def test_scores_equal_mmseg_on_real_masks(real_masks):
+    pairs, names = real_masks
+    assert len(pairs) > 20
+    assert_equal_to_mmseg(pairs, len(names))
+
+
+def test_metric_equals_mmseg_to_its_two_decimals_on_real_masks(real_masks):
+    pairs, names = real_masks
+    metrics = [ConfusionMetric(), IoUMetric(iou_metrics=['mIoU'])]
+    for metric in metrics:
+        metric.dataset_meta = {'classes': names}
+        for index, (prediction, truth) in enumerate(pairs):
+            metric.process(None, [sample_of(index, prediction, truth)])
+    ours, theirs = (metric.evaluate(len(pairs)) for metric in metrics)
+    assert 20 < theirs['mIoU'] < 90
+    assert {name: round(ours[name], 2) for name in theirs} == pytest.approx(theirs, abs=1e-9)
+
+
+def sample_of(index: int, prediction: np.ndarray, truth: np.ndarray) -> dict:
+    maps = {'pred_sem_seg': prediction, 'gt_sem_seg': truth}
+    return {'sample_idx': index, **{key: {'data': torch.from_numpy(value)[None]} for key, value in maps.items()}}
+
+
+def test_metric_raises_where_a_picture_is_missing():
+    metric = ConfusionMetric()
+    metric.dataset_meta = {'classes': ('a', 'b')}
+    labels = np.zeros((2, 3), np.int64)
+    metric.process(None, [sample_of(0, labels, labels), sample_of(1, labels, labels)])
+    assert metric.evaluate(2)['mIoU'] == 100
+    with pytest.raises(BenchError, match='2 pictures were scored, but the data set has 3'):
+        metric.evaluate(3)
+
+
+# ---- the journal
+
+IDENTITY = {'method': {'type': 'M', 'scale': (2048, 336), 'stride': 16}, 'precision': 'fp32'}
+
+
+def journal(folder: Path, rank: int = 0, fingerprint: str = 'f', classes: int = 3, **identity: object) -> Journal:
+    return Journal(folder, {**IDENTITY, **identity}, fingerprint, classes, rank)
+
+
+def matrices(count: int, first: int = 0) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(first)
+    return {f'p{first + index}': random.integers(0, 2, (3, 3)) * random.integers(1, 2**40) for index in range(count)}
+
+
+def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert found.keys() == expected.keys()
+    assert all((found[name] == expected[name]).all() and found[name].dtype == np.int64 for name in expected)
+
+
+@given(st.lists(hnp.arrays(np.int64, (3, 3), elements=st.integers(0, 2**62)), max_size=5))
+def test_journal_reads_back_what_was_written(tmp_path_factory, counted):
+    folder, pictures = tmp_path_factory.mktemp('journal'), {f'p {index}/ü': m for index, m in enumerate(counted)}
+    written = journal(folder)
+    for name, matrix in pictures.items():
+        written.append({name: matrix})
+    assert_same(journal(folder).read(), pictures)
+
+
+def test_journal_drops_a_torn_last_line_and_goes_on_behind_the_rest(tmp_path):
+    pictures = matrices(3)
+    journal(tmp_path).append(pictures)
+    path = tmp_path / 'pictures-0.jsonl'
+    content = path.read_bytes()
+    last = content[:-1].rfind(b'\n') + 1
+    for end in range(last, len(content)):
+        path.write_bytes(content[:end])
+        resumed = journal(tmp_path)
+        finished = resumed.read()
+        assert_same(finished, {name: pictures[name] for name in ('p0', 'p1')})
+        resumed.append({'p2': pictures['p2']})
+        assert path.read_bytes() == content
+
+
+def test_journal_cuts_off_the_whole_torn_line(tmp_path):
+    """Also where less is written than was torn: another process may have its picture by now."""
+    pictures = {'p0': matrices(1)['p0'], 'p9': np.zeros((3, 3), np.int64)}
+    journal(tmp_path).append({'p0': pictures['p0']})
+    path = tmp_path / 'pictures-0.jsonl'
+    with path.open('a') as file:
+        file.write('{"picture": "p1", "cells": [' + '[0, 0, 123456], ' * 99)
+    journal(tmp_path).append({'p9': pictures['p9']})
+    assert_same(journal(tmp_path).read(), pictures)
+    assert [json.loads(line).get('picture') for line in path.read_text().splitlines()] == [None, 'p0', 'p9']
+
+
+def test_journal_torn_in_its_first_line_begins_anew(tmp_path):
+    (tmp_path / 'pictures-0.jsonl').write_text('{"run": "f", "cla')
+    torn, pictures = journal(tmp_path), matrices(2)
+    assert torn.read() == {}
+    torn.append(pictures)
+    assert_same(journal(tmp_path).read(), pictures)
+
+
+@pytest.mark.parametrize(
+    ('changed', 'said'),
+    [
+        ({'precision': 'bf16'}, 'another precision;'),
+        ({'method': {**IDENTITY['method'], 'stride': 8}}, r'another method \(stride\);'),
+        ({'method': {'type': 'M', 'scale': (2048, 336)}, 'prompts': 'x'}, r'another method \(stride\), prompts;'),
+        ({}, 'another setting;'),
+    ],
+)
+def test_journal_of_another_run_is_refused(tmp_path, changed, said):
+    journal(tmp_path).append(matrices(1))
+    with pytest.raises(BenchError, match=said):
+        journal(tmp_path, fingerprint='g', **changed).read()
+
+
+@pytest.mark.parametrize(
+    'line',
+    [b'', b'{"picture": "p1", "cel', b'7', b'{"picture": "p1"}', b'{"picture": "p1", "cells": [[0, 3, 1]]}', b'\xff'],
+)
+def test_journal_damaged_in_the_middle_is_refused(tmp_path, line):
+    journal(tmp_path).append(matrices(3))
+    path = tmp_path / 'pictures-0.jsonl'
+    lines = path.read_bytes().split(b'\n')
+    lines[2] = line
+    path.write_bytes(b'\n'.join(lines))
+    with pytest.raises(BenchError, match='damaged at line 3; delete the file'):
+        journal(tmp_path).read()
+
+
+def test_journals_of_all_processes_are_read_together(tmp_path):
+    parts = [matrices(2, first) for first in (0, 2, 4)]
+    for rank, part in enumerate(parts):
+        journal(tmp_path, rank).append(part)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f'pictures-{rank}.jsonl' for rank in range(3)]
+    assert_same(journal(tmp_path, 7).read(), {**parts[0], **parts[1], **parts[2]})
+
+
+def test_journal_set_aside_keeps_every_file(tmp_path):
+    """Also of several runs in one second."""
+    contents = []
+    for run in range(5):
+        for rank in range(2):
+            journal(tmp_path, rank).append(matrices(1, 2 * run + rank))
+            contents.append((tmp_path / f'pictures-{rank}.jsonl').read_bytes())
+        assert journal(tmp_path).set_aside() == 2
+        assert journal(tmp_path).read() == {}
+    assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == sorted(contents)
+
+
+# ---- which pictures, and which together
+
+
+def batches_of(length: int, size: int, rank: int, processes: int, finished: Sequence[int] = ()) -> list[list[int]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('naclip_bench.datasets.sampler.get_dist_info', lambda: (rank, processes))
+        batches = FixedBatches(SimpleNamespace(dataset=range(length)), size)
+    batches.leave_out(finished)
+    assert len(batches) == len(list(batches))
+    return list(batches)
+
+
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 6))
+def test_batches_are_the_same_over_any_number_of_processes(length, size, processes):
+    alone = batches_of(length, size, 0, 1)
+    spread = [batch for rank in range(processes) for batch in batches_of(length, size, rank, processes)]
+    assert [index for batch in alone for index in batch] == list(range(length))
+    assert all(len(batch) == size for batch in alone[:-1])
+    assert sorted(spread) == alone
+
+
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 6), st.data())
+def test_only_whole_batches_are_left_out(length, size, processes, data):
+    finished = data.draw(st.sets(st.integers(0, length - 1)))
+    left = [batch for rank in range(processes) for batch in batches_of(length, size, rank, processes, list(finished))]
+    expected = [batch for batch in batches_of(length, size, 0, 1) if not set(batch) <= finished]
+    assert sorted(left) == expected
+
+
+def test_selected_pictures(tmp_path):
+    names = ['a/one', 'a/two', 'b/three', 'b/four']
+    subset = tmp_path / 'subset.txt'
+    subset.write_text('four.png\n\n  b/three \na/one.jpg\nb/four\n')
+    assert select(names, None, None) == [0, 1, 2, 3]
+    assert select(names, 2, None) == [0, 1] and select(names, 9, None) == [0, 1, 2, 3]
+    assert select(names, None, subset) == [0, 2, 3]
+    assert select(names, 2, subset) == [0, 2]
+
+
+# ---- overlays
+
+
+def panels(canvas: Image.Image, height: int, width: int) -> Iterator[np.ndarray]:
+    """Picture, ground truth and prediction of an overlay."""
+    top = MARGIN + FONT_SIZE + 6
+    for left in (MARGIN + index * (width + MARGIN) for index in range(3)):
+        yield np.asarray(canvas)[top : top + height, left : left + width]
+
+
+def test_overlay_shows_labels_in_their_colours_and_leaves_void_pixels():
+    random, (height, width) = np.random.default_rng(0), (20, 120)
+    picture = random.integers(0, 256, (height, width, 3), np.uint8)
+    truth, prediction = np.zeros((height, width), np.int64), np.ones((height, width), np.int64)
+    truth[:5], prediction[:, 60:] = IGNORED, 2
+    colours = np.array([(250, 0, 10), (0, 240, 20), (30, 0, 230), (9, 99, 199)], np.uint8)
+    canvas = draw(picture, truth, prediction, ('a', 'b', 'c', 'absent'), colours)
+
+    assert canvas.width == 3 * width + 4 * MARGIN and canvas.height > height + 2 * FONT_SIZE
+    shown, shown_truth, shown_prediction = panels(canvas, height, width)
+    assert (shown == picture).all()
+    assert (shown_truth[:5] == picture[:5]).all()
+    mixed = (1 - OPACITY) * picture + OPACITY * colours[prediction]
+    assert np.abs(shown_prediction - mixed).max() <= 0.5
+    assert np.abs(shown_truth - ((1 - OPACITY) * picture + OPACITY * colours[0]))[5:].max() <= 0.5
+    legend = {tuple(pixel) for row in np.asarray(canvas)[-3 * FONT_SIZE :] for pixel in row.tolist()}
+    assert {tuple(colour) in legend for colour in colours[:3].tolist()} == {True}
+    assert tuple(colours[3].tolist()) not in legend
+
+
+@pytest.mark.parametrize('own', [[], [[1, 2, 3]] * 60], ids=['none', 'all alike'])
+def test_palette_tells_all_classes_apart(own):
+    colours = palette({'classes': [str(index) for index in range(60)], 'palette': own})
+    assert len({tuple(colour) for colour in colours.tolist()}) == 60
+
+
+# ---- whole runs
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[TinyBench]:
+    """One thread, as a process beside others has, so that sums are added up in the same order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield TinyBench(tmp_path, classes=(0, 3, 15, 18), count=5)
+    torch.set_num_threads(threads)
+
+
+def test_overlay_of_a_picture_that_its_exif_data_rotate(bench, capfd):
+    """Picture, labels and overlay stand upright together; drawing changes no number."""
+    exif = Image.Exif()
+    exif[274] = 6  # lies on its side
+    with Image.open(bench.picture('p1')) as image:
+        image.save(bench.picture('p1'), exif=exif)
+    bench.save_mask('p1', np.ascontiguousarray(np.rot90(np.array(Image.open(bench.mask('p1'))), -1)))
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(bench.picture('p1'))))
+    decoded = LoadPicture().transform({'img_path': str(bench.picture('p1'))})['img'][..., ::-1]
+    assert upright.shape == decoded.shape == (96, 64, 3)
+    assert np.abs(upright.astype(int) - decoded).mean() < 3
+
+    drawn, plain = bench.folder / 'drawn', bench.folder / 'plain'
+    assert bench.run(capfd, work_dir=plain).code == 0
+    assert bench.run(capfd, '--show-dir', str(drawn)).code == 0
+    assert bench.finished() == bench.finished(plain)
+    assert sorted(path.stem for path in drawn.iterdir()) == bench.names
+    with Image.open(drawn / 'p1.png') as overlay:
+        assert overlay.width == 3 * 64 + 4 * MARGIN
+        assert (next(panels(overlay, 96, 64)) == upright).all()
+
+
+def test_result_file(bench, capfd):
+    assert bench.run(capfd, config='naclip_voc20', options={'model.logit_scale': 30}).code == 0
+    text = (bench.work_dir / 'result.json').read_text()
+    record = json.loads(text, parse_constant=lambda name: pytest.fail(f'{name} is no JSON'))
+    assert record.keys() == {
+        *('schema', 'date', 'method', 'dataset', 'protocol', 'overrides', 'made_up_weights', 'pictures', 'metrics'),
+        *('pixels', 'per_class', 'settings', 'hashes', 'versions', 'device', 'times', 'config'),
+    }
+    assert (record['method'], record['dataset'], record['protocol']) == ('NACLIP', 'voc20', 'common')
+    assert record['overrides']['model.logit_scale'] == '30' and record['settings']['logit_scale'] == 30
+    assert record['made_up_weights'] is True
+    assert record['pictures'] == {'count': 5, 'official': 1449, 'limit': None, 'subset': None}
+    assert {'torch', 'numpy', 'mmengine', 'mmcv', 'mmseg', 'open_clip'} <= record['versions'].keys()
+
+    scores = Scores.of(total_of(bench))
+    assert record['metrics'] == scores.percent()
+    assert [row['IoU'] for row in record['per_class']] == [none_for_nan(100 * iou) for iou in scores.iou]
+    assert [row['Acc'] for row in record['per_class']] == [none_for_nan(100 * part) for part in scores.accuracy]
+    assert None in [row['Acc'] for row in record['per_class']], 'a class that no mask has must be null'
+    assert record['pixels'] == sum(row['pixels'] for row in record['per_class']) == total_of(bench).sum()
+
+
+def none_for_nan(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def total_of(bench: TinyBench, work_dir: Path | None = None, classes: int = 20) -> np.ndarray:
+    total = np.zeros((classes, classes), np.int64)
+    for cells in bench.finished(work_dir).values():
+        for truth, predicted, count in cells:
+            total[truth, predicted] += count
+    return total
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / 'deep' / 'result.json'
+    write_json(path, {'a': float('nan'), 'b': [float('inf'), (1, 2.5)], 'c': {3: Path('x')}})
+    assert json.loads(path.read_text()) == {'a': None, 'b': [None, [1, 2.5]], 'c': {'3': 'x'}}
+    before = path.read_bytes()
+    with pytest.raises(UnicodeEncodeError), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json, 'dumps', lambda *_, **__: '{"half": "' + '\udcff')
+        write_json(path, {})
+    assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
+
+
+#: 5 pictures in batches of 2: the last batch is short, and two processes have shares of different sizes.
+UNEVEN = {'config': 'naclip_voc20', 'options': {'test_dataloader.batch_size': 2}}
+
+
+def test_two_processes_give_the_same_bits_as_one(bench, capfd):
+    spread = bench.folder / 'two'
+    assert bench.run(capfd, **UNEVEN).code == 0
+    torchrun = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2')
+    arguments = bench.arguments('--launcher', 'pytorch', work_dir=spread, **UNEVEN)
+    outcome = run_process(arguments, torchrun, OMP_NUM_THREADS=1)
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.stdout.count('mIoU') == 1, 'only the first process prints'
+
+    confusion = total_of(bench)
+    assert (confusion.sum(0) > 0).sum() > 1, 'predictions of one class alone would prove nothing'
+    assert [len(path.read_text().splitlines()) for path in sorted((spread / 'pictures').iterdir())] == [1 + 3, 1 + 2]
+    assert bench.finished(spread).items() == bench.finished().items()
+    assert (total_of(bench, spread) == confusion).all()
+    one, two = bench.result(), bench.result(spread)
+    assert [(r['metrics'], r['per_class'], r['hashes']) for r in (one, two)][1:] == [
+        (one['metrics'], one['per_class'], one['hashes'])
+    ]
+    assert (one['device']['processes'], two['device']['processes']) == (1, 2)
+
+
+def test_interrupted_run_goes_on_to_the_same_bits(bench, capfd, monkeypatch):
+    whole, process = bench.folder / 'whole', ConfusionMetric.process
+    assert bench.run(capfd, work_dir=whole, **UNEVEN).code == 0
+
+    def interrupted(metric: ConfusionMetric, batch: object, samples: Sequence[dict]) -> None:
+        if metric.pictures:
+            raise KeyboardInterrupt
+        process(metric, batch, samples)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ConfusionMetric, 'process', interrupted)
+        outcome = bench.run(capfd, **UNEVEN)
+    assert (outcome.code, outcome.stderr) == (130, 'interrupted\n')
+    assert_kept(bench, ['p0', 'p1'])
+    # A kill in the middle of writing leaves half a line.
+    with (bench.work_dir / 'pictures' / 'pictures-0.jsonl').open('a') as file:
+        file.write('{"picture": "p2", "cells": [[0, 3')
+    assert bench.run(capfd, '--resume', **UNEVEN).code == 0
+    assert bench.finished() == bench.finished(whole)
+    result, expected = bench.result(), bench.result(whole)
+    assert result['metrics'] == expected['metrics'] and result['per_class'] == expected['per_class']
+    assert (result['times']['resumed'], result['times']['pictures']) == (2, 3)

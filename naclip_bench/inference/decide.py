@@ -8,6 +8,8 @@ the probabilities nor a classes x queries product are ever made.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -57,6 +59,8 @@ def _labels(
     allowed: Tensor | None,
 ) -> Tensor:
     labels = torch.empty(logits.size, dtype=torch.int64, device=logits.device)
+    # Powers of two cost a third of powers of e.
+    scale = scale * math.log2(math.e)
     for rows, blocks in logits.regions():
         best = winner = top = total = None
         for queries, block in blocks:
@@ -69,19 +73,19 @@ def _labels(
                 best, winner = torch.where(better, value, best), torch.where(better, index, winner)
             if prob_thd > 0:
                 block_top = value if allowed is None else block.amax(1)
-                # The exponentials are written over the block: it is not needed again.
-                exponentials = block.sub_(block_top[:, None]).mul_(scale).exp_()
-                block_total = torch.einsum('rqw,q->rw', exponentials, multiplicity[queries])
+                # The powers are written over the block: it is not needed again.
+                powers = block.sub_(block_top[:, None]).mul_(scale).exp2_()
+                block_total = torch.matmul(multiplicity[queries], powers)
                 if top is None:
                     top, total = block_top, block_total
                 else:
                     new_top = torch.maximum(top, block_top)
-                    total = total * ((top - new_top) * scale).exp()
-                    total += block_total * ((block_top - new_top) * scale).exp()
+                    total = total * ((top - new_top) * scale).exp2()
+                    total += block_total * ((block_top - new_top) * scale).exp2()
                     top = new_top
         band = query_class[winner]
         if prob_thd > 0:
-            probability = ((best - top) * scale).exp() / total
+            probability = ((best - top) * scale).exp2() / total
             band = band.masked_fill(probability < prob_thd, 0)
         labels[rows] = band.masked_fill(~best.isfinite(), NOT_FINITE)
     return labels

@@ -25,7 +25,7 @@ from ..timing import STOPWATCH
 from ..vocabulary import Vocabulary, text_vectors
 
 #: Windows that go through the backbone together where the config does not say: what keeps each kind of device busy.
-WINDOW_BATCH = {'cpu': 8, 'cuda': 128}
+WINDOW_BATCH = {'cpu': 16, 'cuda': 128}
 
 
 class TrainingFreeSegmentor(BaseSegmentor):
@@ -165,8 +165,9 @@ class TrainingFreeSegmentor(BaseSegmentor):
         batch = self.batch_of_windows(device)
         logits: list[Tensor | None] = [None] * len(crops)
         for indices in by_shape.values():
-            for first in range(0, len(indices), batch):
-                chunk = indices[first : first + batch]
+            # As few batches as can be, and of like size: a small last one would cost as much as a large one.
+            for chunk in torch.tensor(indices).tensor_split(-(-len(indices) // batch)):
+                chunk = chunk.tolist()
                 with STOPWATCH.stage('trunk', device):
                     crops_together = torch.stack([crops[index] for index in chunk])
                 out = self.patch_logits(crops_together, text)

@@ -35,6 +35,13 @@ class Overrides(DictAction):
                 raise ArgumentError(self, f'"{value}" is not KEY=VALUE, or a bracket in it is not closed') from None
 
 
+#: Protocol of a config that is none of the suite's.
+OWN = 'own'
+
+#: Keys that say what a leaf config is; to change them would give a result another name, not another content.
+FIXED = {'protocol', 'dataset', 'pictures', 'vocabulary'}
+
+
 def register() -> None:
     """Make every part of the suite known to mmengine, as ``custom_imports`` of the configs does."""
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
@@ -92,9 +99,11 @@ def load_config(
     absent = [key for key in ('model', 'dataset', 'test_dataloader') if key not in config]
     if absent:
         raise BenchError(f'{path} is no benchmark config: it has no {", ".join(absent)}')
+    if not path.resolve().is_relative_to(CONFIGS):
+        config.protocol = OWN
     if cfg_options:
         # A misspelt key would be merged as a new one that nothing reads.
-        unknown = [key for key in cfg_options if key.split('.')[0] not in config]
+        unknown = [key for key in cfg_options if key.split('.')[0] not in {*config} - FIXED]
         if unknown:
             raise BenchError(f'--cfg-options: there is no {unknown[0]}{did_you_mean(unknown[0].split(".")[0], config)}')
         try:

@@ -22,10 +22,19 @@ from torch import Tensor
 from .backbones import FrozenCLIP
 from .errors import BenchError, did_you_mean
 
-#: Sets of prompt templates by name: the 80 that OpenAI published for ImageNet, and the single plain one.
+#: Sets of prompt templates by name: the 80 that OpenAI published for ImageNet, the single plain one (GEM), and the 85
+#: of MaskCLIP and CLIP Surgery.
 TEMPLATES: dict[str, tuple[str, ...]] = {
     'openai_80': tuple(template('{}') for template in OPENAI_IMAGENET_TEMPLATES),
     'photo': ('a photo of a {}.',),
+    'openai_85': (
+        *(template('{}') for template in OPENAI_IMAGENET_TEMPLATES),
+        'there is a {} in the scene.',
+        'there is the {} in the scene.',
+        'this is a {} in the scene.',
+        'this is the {} in the scene.',
+        'this is one {} in the scene.',
+    ),
 }
 
 #: Raise when a change to the code below changes text vectors, so that no cached one is used again.

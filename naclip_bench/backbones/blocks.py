@@ -46,11 +46,19 @@ class Block:
         self.silu = silu
         self.heads: int = module.attn.num_heads
 
+    def normalised(self, tokens: Tensor) -> Tensor:
+        """``ln_1(tokens)``, what the attention sees."""
+        return self.module.ln_1(tokens)
+
     def qkv(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of ``ln_1(tokens)``, biases included."""
         attention = self.module.attn
-        projected = F.linear(self.module.ln_1(tokens), attention.in_proj_weight, attention.in_proj_bias)
-        return projected.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        projected = F.linear(self.normalised(tokens), attention.in_proj_weight, attention.in_proj_bias)
+        return tuple(self.split(part) for part in projected.chunk(3, dim=-1))
+
+    def split(self, features: Tensor) -> Tensor:
+        """(N, T, width) into heads: (N, heads, T, width / heads)."""
+        return features.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
     def output(self, heads: Tensor) -> Tensor:
         """Join the heads (N, heads, T, d) and apply the output projection: (N, T, width)."""
@@ -72,6 +80,17 @@ class Block:
         # In place: the hidden layer is four times the tokens, and an idle copy of it costs as much as arithmetic.
         hidden = F.silu(hidden, inplace=True) if self.silu else mlp.gelu(hidden)
         return mlp.c_proj(hidden)
+
+    def surround(self, tokens: Tensor, attended: Tensor) -> Tensor:
+        """The rest of the block around another attention's output: both residuals and the feed-forward network.
+
+        Args:
+            tokens: (N, T, width) the block's input.
+            attended: (N, T, width) what takes the place of :meth:`attention`.
+        """
+        out = tokens + attended
+        out += self.ffn(out)
+        return out
 
     def add_(self, tokens: Tensor, causal: bool = False) -> Tensor:
         """The untouched block, written over ``tokens``."""

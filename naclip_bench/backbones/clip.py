@@ -47,6 +47,9 @@ class FrozenCLIP(nn.Module):
     Attributes:
         weights_name: the tag, the file's name, or ``made-up``.
         weights_hash: sha256 of all parameters in float32, whatever file they came from.
+        made_up: the weights mean nothing.
+        colours: mean and deviation (0..1, RGB) that the weights were trained with, where they are not OpenAI's.
+        clip: open_clip's model. Its blocks are changed (:func:`fold_quick_gelu`): use the methods here, not its own.
     """
 
     def __init__(
@@ -60,7 +63,8 @@ class FrozenCLIP(nn.Module):
             raise BenchError(f'unknown precision "{precision}"{did_you_mean(precision, PRECISIONS)}')
         loaded = load_clip(arch, pretrained)
         self.clip = loaded.model.eval().requires_grad_(False)
-        self.weights_name, self.weights_hash = loaded.name, loaded.sha256
+        self.weights_name, self.weights_hash, self.made_up = loaded.name, loaded.sha256, loaded.made_up
+        self.colours = loaded.colours
         self.arch, self.precision = loaded.arch, precision
 
         visual = self.clip.visual

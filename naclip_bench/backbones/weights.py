@@ -14,12 +14,17 @@ from pathlib import Path
 
 import open_clip
 import torch
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.model import CLIP
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor
+from torch.nn import Identity
 
 from ..errors import BenchError, did_you_mean
+
+#: Mean and deviation of the colours that OpenAI's weights, and most others, were trained with.
+OPENAI = (tuple(OPENAI_DATASET_MEAN), tuple(OPENAI_DATASET_STD))
 
 #: Entries of OpenAI's archives that describe the model and are no weights.
 NOT_WEIGHTS = ('input_resolution', 'context_length', 'vocab_size')
@@ -38,6 +43,8 @@ class LoadedCLIP:
     name: str  #: the tag, the file's name, or ``made-up``
     sha256: str  #: of all parameters in float32
     quick_gelu: bool
+    made_up: bool
+    colours: tuple[tuple[float, ...], tuple[float, ...]] | None  #: mean and deviation in 0..1 where not OpenAI's
 
 
 def load_clip(arch: str | Mapping, pretrained: str | None) -> LoadedCLIP:
@@ -48,21 +55,30 @@ def load_clip(arch: str | Mapping, pretrained: str | None) -> LoadedCLIP:
     """
     arch_name, config = _model_config(arch)
     quick_gelu = bool(config.get('quick_gelu', False))
-    with torch.device('meta'):
-        model = CLIP(**config)
+    plain = (
+        f'arch: "{arch_name}" has no plain CLIP vision transformer and text tower; use one such as ViT-B-16-quickgelu'
+    )
+    try:
+        with torch.device('meta'):
+            model = CLIP(**config)
+    except (TypeError, RuntimeError, OSError):
+        raise BenchError(plain) from None
     model.attn_mask = None  # a buffer outside the state dict; FrozenCLIP masks by itself
-    _check_plain_transformer(model, arch_name)
+    if not _is_plain(model, config):
+        raise BenchError(plain)
 
+    colours = None
     if pretrained is None:
         name, state = 'made-up', made_up_weights(model.state_dict())
     elif Path(pretrained).is_file():
         name, state = Path(pretrained).name, _read_file(Path(pretrained), arch_name, quick_gelu)
     else:
-        name, state = pretrained, _read_file(_fetch(arch_name, pretrained, quick_gelu), arch_name, quick_gelu)
+        path, colours = _fetch(arch_name, pretrained, quick_gelu)
+        name, state = pretrained, _read_file(path, arch_name, quick_gelu)
     state = {key: value.float().contiguous() for key, value in state.items()}
     _check_same_architecture(model, state, arch_name, name)
     model.load_state_dict(state, assign=True)
-    return LoadedCLIP(model, arch_name, name, _hash(state), quick_gelu)
+    return LoadedCLIP(model, arch_name, name, _hash(state), quick_gelu, pretrained is None, colours)
 
 
 def made_up_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -118,15 +134,22 @@ def _model_config(arch: str | Mapping) -> tuple[str, dict]:
     return f'custom-{digest[:8]}', config
 
 
-def _check_plain_transformer(model: CLIP, arch: str) -> None:
-    visual = model.visual
-    plain = isinstance(visual, VisionTransformer) and visual.attn_pool is None and visual.pool_type == 'tok'
-    if not plain or any(type(block) is not ResidualAttentionBlock for block in visual.transformer.resblocks):
-        raise BenchError(f'arch: "{arch}" has no plain CLIP vision transformer; use one such as ViT-B-16-quickgelu')
+def _is_plain(model: CLIP, config: Mapping) -> bool:
+    """Both towers are OpenAI's kind: what the blocks and the text tower of :class:`FrozenCLIP` compute."""
+    visual, text = model.visual, config['text_cfg']
+    blocks = [*getattr(getattr(visual, 'transformer', None), 'resblocks', [None]), *model.transformer.resblocks]
+    return (
+        isinstance(visual, VisionTransformer)
+        and visual.attn_pool is None
+        and visual.pool_type == 'tok'
+        and all(type(block) is ResidualAttentionBlock and isinstance(block.ls_1, Identity) for block in blocks)
+        and model.text_pool_type == 'argmax'
+        and not any(text.get(key) for key in ('hf_tokenizer_name', 'no_causal_mask', 'embed_cls'))
+    )
 
 
-def _fetch(arch: str, tag: str, quick_gelu: bool) -> Path:
-    """The file of a tag, from open_clip's cache or the network."""
+def _fetch(arch: str, tag: str, quick_gelu: bool) -> tuple[Path, tuple[tuple[float, ...], tuple[float, ...]] | None]:
+    """The file of a tag, from open_clip's cache or the network, and its colours where they are not OpenAI's."""
     known = list_pretrained_tags_by_model(arch)
     entry = get_pretrained_cfg(arch, tag)
     if not entry:
@@ -136,8 +159,9 @@ def _fetch(arch: str, tag: str, quick_gelu: bool) -> Path:
     if bool(entry.get('quick_gelu', False)) != quick_gelu:
         other = arch.removesuffix('-quickgelu') if quick_gelu else f'{arch}-quickgelu'
         raise BenchError(f'pretrained: "{tag}" was trained with another activation than {arch}; use arch {other}')
+    mean, deviation = (tuple(entry.get(key) or default) for key, default in zip(('mean', 'std'), OPENAI, strict=True))
     try:
-        return Path(download_pretrained(entry))
+        return Path(download_pretrained(entry)), None if (mean, deviation) == OPENAI else (mean, deviation)
     except Exception as error:  # whatever went wrong on the way, the weights are not here
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BenchError(f'pretrained: the weights "{tag}" of {arch} cannot be had ({reason}); {THREE_WAYS}') from None

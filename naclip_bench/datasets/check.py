@@ -74,13 +74,14 @@ def list_hash(names: Sequence[str]) -> str:
     return hashlib.sha256('\n'.join(names).encode()).hexdigest()
 
 
-def select(names: Sequence[str], limit: int | None, subset: Path | None) -> list[int]:
+def select(names: Sequence[str], limit: int | None, subset: Path | None, suffix: str = '') -> list[int]:
     """Indices of the pictures to run, in the data set's order.
 
     Args:
         names: all of the data set.
         limit: at most so many, the first ones.
-        subset: a file with one picture name a line; a suffix and folders before the name may be left out.
+        subset: a file with one picture name a line; folders before the name and the suffix are of no account.
+        suffix: of the data set's pictures.
 
     Raises:
         BenchError: the file is not there, names no picture, or one that is not in the data set.
@@ -94,8 +95,10 @@ def select(names: Sequence[str], limit: int | None, subset: Path | None) -> list
         except UnicodeDecodeError:
             raise BenchError(f'--subset: {subset} is no text; write one picture name a line') from None
         place = {Path(name).name: index for index, name in enumerate(names)}
+        if len(place) < len(names):
+            place = {}  # the same name in two folders: only whole paths tell them apart
         place |= {name: index for index, name in enumerate(names)}
-        stems = [line if line in place else line.removesuffix(Path(line).suffix) for line in wanted]
+        stems = [_find(line, place, suffix) for line in wanted]
         unknown = [line for line, stem in zip(wanted, stems, strict=True) if stem not in place]
         if unknown or not wanted:
             what = f'{unknown[0]} is not in the data set{did_you_mean(unknown[0], place)}' if unknown else 'it is empty'
@@ -106,3 +109,13 @@ def select(names: Sequence[str], limit: int | None, subset: Path | None) -> list
             raise BenchError(f'--limit is {limit}; it must be at least 1')
         chosen = chosen[:limit]
     return chosen
+
+
+def _find(line: str, place: dict[str, int], suffix: str) -> str:
+    """The name in ``place`` that a line means, or the line itself."""
+    whole = line.removesuffix(suffix)
+    for name in (line, whole, whole.removesuffix(Path(whole).suffix)):
+        for candidate in (name, Path(name).name):
+            if candidate in place:
+                return candidate
+    return line

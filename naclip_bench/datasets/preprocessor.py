@@ -31,6 +31,11 @@ class PicturePreprocessor(BaseDataPreprocessor):
         self.register_buffer('mean', torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), persistent=False)
 
+    @classmethod
+    def of(cls, colours: tuple[Sequence[float], Sequence[float]] | None) -> PicturePreprocessor:
+        """For weights trained with another mean and deviation (0..1); None: CLIP's own."""
+        return cls() if colours is None else cls(*([255 * value for value in part] for part in colours))
+
     def forward(self, data: dict, training: bool = False) -> dict:
         with STOPWATCH.stage('read', self.mean.device):
             data = self.cast_data(data)

@@ -26,6 +26,7 @@ from ..inference.windows import Windows
 from ..methods.base import TrainingFreeSegmentor
 from ..timing import STOPWATCH
 from .confusion import confusion_matrix
+from .run import check_classes, check_settings
 
 
 @dataclass
@@ -70,7 +71,9 @@ def benchmark(config: Config, limit: int, with_plain: bool = True) -> Measured:
     """
     torch.manual_seed(0)
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    check_settings(config.model)
     dataset = build_dataset(config.test_dataloader.dataset)
+    check_classes(config, dataset.metainfo['classes'])
     size, count = config.test_dataloader.batch_size, min(limit, len(dataset))
     if count < 1:
         raise BenchError(f'--limit is {limit}; it must be at least 1')
@@ -82,8 +85,12 @@ def benchmark(config: Config, limit: int, with_plain: bool = True) -> Measured:
     measured = Measured(pictures=count, device=device)
     classes, rates, flops, equal, pixels = len(dataset.metainfo['classes']), [], 0, 0, 0
     with stages_of({}) as warm_up:
-        _warm_up(model, [dataset[index] for index in batches[0]])
+        data = model.data_preprocessor(pseudo_collate([dataset[index] for index in batches[0]]))
+        samples = model.predict(data['inputs'], data['data_samples'])
+    # Text vectors, caches and kernels are warm now, of the reference too: none of them is in the figures.
     measured.text = warm_up['text']
+    if reference is not None:
+        _plain(reference, data['inputs'][0], tuple(samples[0].ori_shape))
     for batch in batches:
         rates.append(_matrix_rate(model, device))
         memory.begin()
@@ -142,9 +149,14 @@ def _plain(model: TrainingFreeSegmentor, image: Tensor, size: tuple[int, int]) -
     """Labels of one picture the plain way; its stages go to the stopwatch, those of the backbone by themselves."""
     device = image.device
     vectors = model.text[0][model.vocabulary.occurrences.to(device)]
+
+    def window_logits(crop: Tensor) -> Tensor:
+        tokens, trunk = model.window_tokens(crop)
+        return model.match(tokens, vectors, trunk).transpose(1, 2).unflatten(2, trunk.grid)
+
     before = STOPWATCH.seconds()
     with STOPWATCH.stage('stitch+decide', device):
-        logits = plain_logits(lambda crop: model.patch_logits(crop, vectors), image, size, model.window, model.stride)
+        logits = plain_logits(window_logits, image, size, model.window, model.stride)
     after = STOPWATCH.seconds()
     # The backbone ran inside the stage above and told its own time: the stage is what is left, counted once.
     inside = sum(seconds - before.get(stage, 0.0) for stage, seconds in after.items() if stage in ('trunk', 'method'))
@@ -155,12 +167,6 @@ def _plain(model: TrainingFreeSegmentor, image: Tensor, size: tuple[int, int]) -
     with STOPWATCH.stage('stitch+decide', device):
         word_class = model.vocabulary.word_class.to(device)
         return plain_decide(logits, word_class, model.logit_scale, model.prob_thd, model.area_thd)
-
-
-def _warm_up(model: TrainingFreeSegmentor, batch: list[dict]) -> None:
-    """Text vectors, caches and kernels for a whole batch, so that none of them is in the figures."""
-    data = model.data_preprocessor(pseudo_collate(batch))
-    model.predict(data['inputs'], data['data_samples'])
 
 
 def _matrix_rate(model: TrainingFreeSegmentor, device: torch.device) -> float:

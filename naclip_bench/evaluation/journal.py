@@ -12,6 +12,7 @@ journal is read, and its picture computed again.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
@@ -81,6 +82,10 @@ class Journal:
         path = self.folder / f'pictures-{self.rank}.jsonl'
         path.touch()
         file = path.open('r+b')
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BenchError(f'another run is writing {path}; use another --work-dir') from None
         file.seek(file.read().rfind(b'\n') + 1)
         file.truncate()
         return file

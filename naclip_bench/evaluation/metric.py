@@ -58,7 +58,8 @@ class ConfusionMetric(BaseMetric):
             ]
             counted = torch.stack(matrices).cpu().numpy()
         names = [self._name(sample['sample_idx']) for sample in data_samples]
-        finished = dict(zip(names, counted, strict=True))
+        # A batch that was finished in part is computed whole; what the journal has is not written again.
+        finished = {name: matrix for name, matrix in zip(names, counted, strict=True) if name not in self.pictures}
         if self.journal is not None:
             self.journal.append(finished)
         self.pictures.update(finished)

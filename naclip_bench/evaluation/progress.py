@@ -39,7 +39,8 @@ class ProgressHook(Hook):
         self._metric = next(m for m in runner.test_evaluator.metrics if isinstance(m, ConfusionMetric))
         dataset, batches = runner.test_loop.dataloader.dataset, runner.test_loop.dataloader.batch_sampler
         self._count = len(dataset)
-        self._before = self._done = len(self._metric.pictures)
+        self._seen = set(self._metric.pictures)
+        self._before = self._done = len(self._seen)
         self._confusion = self._metric.total()
         self._share = sum(len(batch) for batch in batches) if get_world_size() > 1 else self._count - self._before
         self._begin = self._waiting_since = time.perf_counter()
@@ -70,9 +71,11 @@ class ProgressHook(Hook):
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: list | None = None
     ) -> None:
-        names = [self._metric._name(sample.sample_idx) for sample in outputs]
-        self._confusion += sum((self._metric.pictures[name] for name in names), np.zeros_like(self._confusion))
-        self._done += len(names)
+        # Those of a batch that an earlier run had finished already are counted.
+        new = self._metric.pictures.keys() - self._seen
+        self._confusion += sum((self._metric.pictures[name] for name in new), np.zeros_like(self._confusion))
+        self._seen |= new
+        self._done = len(self._seen)
         now = self._waiting_since = time.perf_counter()
         if self._bar is None:
             return

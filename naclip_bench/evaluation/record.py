@@ -22,6 +22,9 @@ from ..methods.base import TrainingFreeSegmentor
 #: Version of the result file's schema; raised whenever a key changes its meaning. Described in docs/result.md.
 SCHEMA = 1
 
+#: What is said before and behind every run with made-up weights.
+MADE_UP = 'MADE-UP WEIGHTS: these numbers mean nothing; they only show that the run works.'
+
 #: Distributions whose version can move a number, by import name: OpenMMLab's own and their maintained continuation.
 PACKAGES = {
     'torch': ('torch',),
@@ -81,7 +84,9 @@ def identity(config: Config, model: TrainingFreeSegmentor, names: list[str]) -> 
     dataset = config.test_dataloader.dataset
     return {
         'method': method,
-        'data set': [dataset.type, dataset.get('reduce_zero_label'), [dict(step) for step in dataset.pipeline]],
+        'data set': {
+            key: value for key, value in dataset.to_dict().items() if key not in ('data_root', 'indices', 'test_mode')
+        },
         'list of pictures': list_hash(names),
         'weights': [model.backbone.arch, model.backbone.weights_hash],
         'precision': model.backbone.precision,
@@ -115,7 +120,7 @@ def result_record(
         'dataset': config.dataset,
         'protocol': config.protocol,
         'overrides': overrides,
-        'made_up_weights': backbone.weights_name == 'made-up',
+        'made_up_weights': backbone.made_up,
         'pictures': {'count': len(names), **selection},
         **scores,
         'settings': {

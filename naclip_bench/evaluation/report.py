@@ -11,9 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from .benchmark import Measured
-from .record import device_record
-
-MADE_UP = 'MADE-UP WEIGHTS: these numbers mean nothing; they only show that the run works.'
+from .record import MADE_UP, device_record
 
 
 def print_result(record: dict, path: Path) -> None:

@@ -30,7 +30,7 @@ from .journal import Journal
 from .metric import ConfusionMetric
 from .overlay import OverlayHook
 from .progress import ProgressHook
-from .record import fingerprint, identity, result_record, write_json
+from .record import MADE_UP, fingerprint, identity, result_record, write_json
 
 
 @dataclass
@@ -73,20 +73,25 @@ def run(request: Request) -> dict[str, object]:
     """
     config = request.config
     config.launcher, config.work_dir = request.launcher, str(request.work_dir)
+    if request.launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise BenchError('--launcher pytorch is for torchrun: torchrun --nproc_per_node=2 tools/test.py CONFIG ...')
     if request.launcher != 'none' and not torch.cuda.is_available():
         _join_processes_on_cpu(request.launcher)
-    _check_settings(config.model)
+    check_settings(config.model)
     dataset = build_dataset(config.test_dataloader.dataset)
     names = picture_names(dataset)
-    chosen = select(names, request.limit, request.subset)
+    chosen = select(names, request.limit, request.subset, dataset.img_suffix)
     names = [names[index] for index in chosen]
-    config.test_dataloader.dataset.indices = chosen
-    _check_classes(config, dataset.metainfo['classes'])
+    if len(chosen) < len(dataset):
+        config.test_dataloader.dataset.indices = chosen
+    check_classes(config, dataset.metainfo['classes'])
     _make_folders(request)
 
     STOPWATCH.reset()
     runner = _build_runner(config)
     model = runner.model
+    if model.backbone.made_up and is_main_process():
+        print(MADE_UP)
     loop = runner.build_test_loop(runner._test_loop)
     runner._test_loop = loop
     check_labels_of(loop.dataloader.dataset)
@@ -148,13 +153,11 @@ def _join_processes_on_cpu(launcher: str) -> None:
     """A gloo group: mmengine's own set-up wants a GPU a process."""
     if launcher != 'pytorch':
         raise BenchError(f'--launcher {launcher} needs a GPU a process; on CPUs use torchrun and --launcher pytorch')
-    if 'RANK' not in os.environ:
-        raise BenchError('--launcher pytorch is for torchrun: torchrun --nproc_per_node=2 tools/test.py CONFIG ...')
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')
 
 
-def _check_settings(model: ConfigDict) -> None:
+def check_settings(model: ConfigDict) -> None:
     """See that the method exists, and that it, its backbone and its refinement have all the settings given."""
     methods = {
         name: cls
@@ -168,12 +171,14 @@ def _check_settings(model: ConfigDict) -> None:
     parts = (('model', own, model), ('model.backbone', [FrozenCLIP], model.get('backbone')))
     for where, classes, settings in (*parts, ('model.refine', [PAMR], model.get('refine'))):
         known = {name for cls in classes for name in inspect.signature(cls).parameters} - {'kwargs'} | {'type'}
+        if not isinstance(settings, dict | None):
+            raise BenchError(f'{where} is {settings!r}; it must be a group of settings: {where}.KEY=VALUE')
         for key in settings or ():
             if key not in known:
                 raise BenchError(f'there is no setting {where}.{key}{did_you_mean(key, known)}')
 
 
-def _check_classes(config: Config, classes: tuple[str, ...]) -> None:
+def check_classes(config: Config, classes: tuple[str, ...]) -> None:
     vocabulary = Vocabulary(config.model.class_names)
     if len(vocabulary) != len(classes):
         raise BenchError(
@@ -205,7 +210,8 @@ def _take_up(request: Request, metric: ConfusionMetric, names: list[str]) -> set
         unfinished = not result.exists()
         if journal.set_aside(result) and unfinished:
             print(
-                f'note: the pictures of an unfinished run were put aside in {journal.folder}; --resume goes on with one'
+                f'note: the pictures of an unfinished run were put aside in {journal.folder}; to go on with it '
+                'after all, take the dates off the names of its files and use --resume'
             )
     barrier()
     return set()

@@ -52,7 +52,7 @@ class Side:
 
 
 @lru_cache(maxsize=256)
-def side_matrix(side: Side) -> Tensor:
+def side_matrix(side: Side, device: torch.device) -> Tensor:
     """R of one side, (to, windows * patches): upsample, average over the windows, resize to the original side."""
     upsample = resize_matrix(side.patches, side.window)
     stacked = torch.zeros(side.size, len(side.starts), side.patches)
@@ -61,7 +61,8 @@ def side_matrix(side: Side) -> Tensor:
         stacked[start : start + side.window, index] = upsample
         hits[start : start + side.window] += 1
     averaged = stacked.flatten(1) / hits[:, None]
-    return resize_matrix(side.size, side.to) @ averaged if side.to != side.size else averaged
+    matrix = resize_matrix(side.size, side.to) @ averaged if side.to != side.size else averaged
+    return matrix.to(device)
 
 
 @lru_cache(maxsize=256)
@@ -70,7 +71,7 @@ def side_bands(side: Side, band: int, device: torch.device) -> list[tuple[slice,
 
     A band sees a few patches of each window over it; the rest of its rows of R is zero and left out.
     """
-    matrix, bands = side_matrix(side), []
+    matrix, bands = side_matrix(side, torch.device('cpu')), []
     for first in range(0, side.to, band):
         part = matrix[first : first + band]
         seen = part.any(dim=0).nonzero()[:, 0]
@@ -105,11 +106,11 @@ class PixelLogits:
 
     def _wide(self, queries: slice) -> Tensor:
         """Logits (patch rows, q * W): at the picture's columns, not yet at its rows."""
-        return (self._patches[:, queries] @ side_matrix(self._across).to(self.device).T).flatten(1)
+        return (self._patches[:, queries] @ side_matrix(self._across, self.device).T).flatten(1)
 
     def query_block(self, queries: slice) -> Tensor:
         """Logits of some queries at all pixels, (H, q, W)."""
-        return (side_matrix(self._down).to(self.device) @ self._wide(queries)).unflatten(1, (-1, self.size[1]))
+        return (side_matrix(self._down, self.device) @ self._wide(queries)).unflatten(1, (-1, self.size[1]))
 
     def regions(self) -> Iterator[tuple[slice, Iterator[tuple[slice, Tensor]]]]:
         """Bands of rows that together make the picture, each with the blocks of queries that together make the band.

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ..backbones import FrozenCLIP, Trunk
 from ..datasets.preprocessor import PicturePreprocessor
-from ..errors import BenchError
+from ..errors import BenchError, is_out_of_memory
 from ..inference.decide import NOT_FINITE, decide
 from ..inference.pamr import PAMR, RefinedLogits
 from ..inference.stitch import PixelLogits
@@ -69,9 +69,11 @@ class TrainingFreeSegmentor(BaseSegmentor):
         refine: dict | None = None,
         data_preprocessor: dict | None = None,
     ) -> None:
-        super().__init__(data_preprocessor=data_preprocessor or PicturePreprocessor())
+        super().__init__(data_preprocessor=data_preprocessor)
         self.vocabulary = Vocabulary(class_names, templates)
         self.backbone = FrozenCLIP(**(backbone or {}))
+        if data_preprocessor is None:
+            self.data_preprocessor = PicturePreprocessor.of(self.backbone.colours)
         self.refine = PAMR(**refine) if refine is not None else None
         for name, value in (('window', window), ('stride', stride), ('window_batch', window_batch)):
             if value is not None and not isinstance(value, int):
@@ -93,18 +95,20 @@ class TrainingFreeSegmentor(BaseSegmentor):
         """The method: from the trunk's tokens to tokens in the space shared with text.
 
         Args:
-            trunk: tokens (N, 1 + h * w, width) before the first changed block; it may be written over.
+            trunk: tokens (N, 1 + h * w, width) before the first changed block; never to be written over, because
+                other methods may look at it too.
 
         Returns:
             (N, 1 + h * w, embed_dim) after the head, [CLS] first, not normalised.
         """
 
-    def match(self, tokens: Tensor, text: Tensor) -> Tensor:
+    def match(self, tokens: Tensor, text: Tensor, trunk: Trunk) -> Tensor:
         """Likeness of every patch with every query: the cosine, unless a paper says otherwise.
 
         Args:
             tokens: (N, 1 + h * w, D) output of :meth:`dense_tokens` in fp32, [CLS] first.
             text: (Q, D) unit text vectors.
+            trunk: what :meth:`dense_tokens` was given.
 
         Returns:
             (N, h * w, Q).
@@ -130,21 +134,21 @@ class TrainingFreeSegmentor(BaseSegmentor):
             vectors = text_vectors(self.backbone, vocabulary.queries, vocabulary.templates)
         return vectors, vocabulary.query_class.to(device), vocabulary.multiplicity.to(device)
 
-    def window_tokens(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Output tokens (N, 1 + h * w, embed_dim) in fp32 and the grid of windows (N, 3, H, W)."""
+    def window_tokens(self, images: Tensor) -> tuple[Tensor, Trunk]:
+        """Output tokens (N, 1 + h * w, embed_dim) of windows (N, 3, H, W) in fp32, and the trunk they came from."""
         device = self.backbone.device
         with STOPWATCH.stage('trunk', device):
             trunk = self.backbone.trunk(
                 images, self.shared_depth, self.inner_outputs, self.inner_attention, self.positions
             )
         with STOPWATCH.stage('method', device):
-            return self.dense_tokens(trunk).float(), trunk.grid
+            return self.dense_tokens(trunk).float(), trunk
 
     def patch_logits(self, images: Tensor, text: Tensor) -> Tensor:
         """Patch logits (N, Q, h, w) of windows (N, 3, H, W) with the text vectors (Q, D), in fp32."""
-        tokens, grid = self.window_tokens(images)
+        tokens, trunk = self.window_tokens(images)
         with STOPWATCH.stage('stitch+decide', tokens.device):
-            return self.match(tokens, text).transpose(1, 2).unflatten(2, grid)
+            return self.match(tokens, text, trunk).transpose(1, 2).unflatten(2, trunk.grid)
 
     @torch.no_grad()
     def pixel_logits(
@@ -204,7 +208,15 @@ class TrainingFreeSegmentor(BaseSegmentor):
         if data_samples is None:
             data_samples = [SegDataSample(metainfo=dict(ori_shape=tuple(image.shape[-2:]))) for image in inputs]
         sizes = [tuple(sample.ori_shape[:2]) for sample in data_samples]
-        labels = [self.decide(logits) for logits in self.pixel_logits(inputs, sizes)]
+        try:
+            labels = [self.decide(logits) for logits in self.pixel_logits(inputs, sizes)]
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise BenchError(
+                'out of memory; lower model.window_batch, test_dataloader.batch_size'
+                f'{" or model.refine.query_chunk" if self.refine else ""} (they change no result but by rounding)'
+            ) from None
         # The one wait for the device in a batch.
         broken = torch.stack([(label == NOT_FINITE).any() for label in labels]).tolist()
         for sample in (sample for sample, bad in zip(data_samples, broken, strict=True) if bad):
@@ -226,8 +238,8 @@ class TrainingFreeSegmentor(BaseSegmentor):
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Patch features (N, embed_dim, h, w) of pictures of one size, not normalised."""
-        tokens, grid = self.window_tokens(inputs)
-        return tokens[:, 1:].transpose(1, 2).unflatten(2, grid)
+        tokens, trunk = self.window_tokens(inputs)
+        return tokens[:, 1:].transpose(1, 2).unflatten(2, trunk.grid)
 
     def _forward(self, inputs: Sequence[Tensor], data_samples: list[SegDataSample] | None = None) -> list[Tensor]:
         if data_samples is None:

@@ -72,10 +72,7 @@ class NACLIP(TrainingFreeSegmentor):
     def dense_tokens(self, trunk: Trunk) -> Tensor:
         block, tokens = self.backbone.blocks[-1], trunk.tokens
         out = block.output(self.attention_output(*block.qkv(tokens), trunk.grid))
-        if self.arch == 'vanilla':
-            out = tokens + out
-            out = out + block.ffn(out)
-        return self.backbone.head(out)
+        return self.backbone.head(block.surround(tokens, out) if self.arch == 'vanilla' else out)
 
     def attention_output(self, query: Tensor, key: Tensor, value: Tensor, grid: tuple[int, int]) -> Tensor:
         """Attention output of every head, (N, heads, T, d)."""

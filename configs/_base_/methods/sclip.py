@@ -1,0 +1,3 @@
+"""SCLIP (ECCV 2024)."""
+
+model = dict(type='SCLIP', backbone=dict(arch='ViT-B-16-quickgelu', pretrained='openai'))

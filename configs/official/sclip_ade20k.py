@@ -1,0 +1,3 @@
+_base_ = '../sclip_ade20k.py'
+
+protocol = 'official'

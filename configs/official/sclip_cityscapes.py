@@ -1,0 +1,3 @@
+_base_ = '../sclip_cityscapes.py'
+
+protocol = 'official'

@@ -1,0 +1,3 @@
+_base_ = '../sclip_pc59.py'
+
+protocol = 'official'

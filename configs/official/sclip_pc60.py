@@ -1,0 +1,4 @@
+_base_ = '../sclip_pc60.py'
+
+protocol = 'official'
+model = dict(logit_scale=50)

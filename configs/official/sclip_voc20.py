@@ -1,0 +1,3 @@
+_base_ = '../sclip_voc20.py'
+
+protocol = 'official'

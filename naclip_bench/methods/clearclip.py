@@ -1,0 +1,52 @@
+"""ClearCLIP: Decomposing CLIP Representations for Dense Vision-Language Inference (Lan et al.; ECCV 2024, arXiv
+2407.12442).
+
+The last block attends by q-q similarity, softmax(q q^T / sqrt(d)) v, and its output is the encoder's: no residual
+and no feed-forward network.
+
+Where released code and paper differ: the released config runs ``vanilla`` attention without the residual, which is
+not ClearCLIP; here the default is the paper's. The grid of attention x residual is the released ``model_type`` x
+``ignore_residual``.
+"""
+
+from __future__ import annotations
+
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ..backbones import Trunk, attend
+from ..errors import BenchError, did_you_mean
+from .base import TrainingFreeSegmentor
+
+ATTENTIONS = ('qq', 'vanilla', 'identity', 'csa')
+
+
+@MODELS.register_module()
+class ClearCLIP(TrainingFreeSegmentor):
+    """ClearCLIP and its grid of attention x residual.
+
+    Args:
+        attention: ``qq`` (ClearCLIP), ``vanilla`` (q-k), ``identity`` (as MaskCLIP), ``csa`` (as SCLIP).
+        residual: keep the residual and the feed-forward network.
+        **kwargs: see :class:`TrainingFreeSegmentor`.
+    """
+
+    def __init__(self, attention: str = 'qq', residual: bool = False, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        if attention not in ATTENTIONS:
+            raise BenchError(f'ClearCLIP: unknown attention "{attention}"{did_you_mean(attention, ATTENTIONS)}')
+        self.attention, self.residual = attention, residual
+
+    def dense_tokens(self, trunk: Trunk) -> Tensor:
+        block, tokens = self.backbone.blocks[-1], trunk.tokens
+        query, key, value = block.qkv(tokens)
+        if self.attention == 'qq':
+            heads = attend(query, query, value)
+        elif self.attention == 'vanilla':
+            heads = attend(query, key, value)
+        elif self.attention == 'csa':
+            heads = attend(query, query, value) + attend(key, key, value)
+        else:
+            heads = value
+        out = block.output(heads)
+        return self.backbone.head(block.surround(tokens, out) if self.residual else out)

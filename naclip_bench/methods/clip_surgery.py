@@ -1,0 +1,57 @@
+"""CLIP Surgery: A Closer Look at the Explainability of CLIP (Li et al.; Pattern Recognition 2025, arXiv 2304.05653).
+
+Architecture surgery: beside CLIP's own path a second one adds up v-v attention, softmax(v v^T / sqrt(d)) v, over
+the last blocks, without feed-forward networks. Feature surgery: each query is weighted by how much the whole
+picture speaks of it, and what all queries have in common is taken away.
+
+Where released code and paper differ:
+- Six blocks have the second path; its attention sees the untouched path's tokens.
+- [CLS] of the result is the untouched path's.
+- Position embeddings are interpolated bilinearly; the code knows square pictures only, this takes any.
+- 85 templates: OpenAI's 80 and five more.
+- The demo stretches each class's map to 0..1, which makes classes incomparable; for segmentation the similarities
+  are the logits as they are, with the common scale and threshold. There is no released evaluation.
+"""
+
+from __future__ import annotations
+
+from mmseg.registry import MODELS
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..backbones import Trunk, attend
+from .base import TrainingFreeSegmentor
+
+
+@MODELS.register_module()
+class CLIPSurgery(TrainingFreeSegmentor):
+    """CLIP Surgery.
+
+    Args:
+        feature_surgery: weight the queries and take away what they share; else plain cosines.
+        **kwargs: see :class:`TrainingFreeSegmentor`.
+    """
+
+    changed_blocks = 6
+    positions = 'bilinear'
+
+    def __init__(self, feature_surgery: bool = True, templates: str = 'openai_85', **kwargs: object) -> None:
+        super().__init__(templates=templates, **kwargs)
+        self.feature_surgery = feature_surgery
+
+    def dense_tokens(self, trunk: Trunk) -> Tensor:
+        tokens, second = trunk.tokens.clone(), trunk.tokens.clone()
+        for block in self.backbone.blocks[self.shared_depth :]:
+            _, _, value = block.qkv(tokens)
+            second += block.output(attend(value, value, value))
+            block.add_(tokens)
+        second[:, 0] = tokens[:, 0]
+        return self.backbone.head(second)
+
+    def match(self, tokens: Tensor, text: Tensor, trunk: Trunk) -> Tensor:
+        cosines = F.normalize(tokens, dim=-1) @ text.T
+        if not self.feature_surgery:
+            return cosines[:, 1:]
+        weights = (2 * cosines[:, :1]).softmax(-1)
+        weighted = cosines[:, 1:] * weights / weights.mean(-1, keepdim=True)
+        return weighted - weighted.mean(-1, keepdim=True)

@@ -1,0 +1,124 @@
+"""SCLIP: Rethinking Self-Attention for Dense Vision-Language Inference (Wang, Mei, Yuille; ECCV 2024, arXiv
+2312.01597).
+
+The last block attends by correlative self-attention (eq. 3),
+
+    softmax(q q^T / tau) v + softmax(k k^T / tau) v,   tau = sqrt(d);
+
+the rows of the sum add up to 2, and residual and feed-forward network are kept, as in the released code.
+
+The other attentions are the paper's ablations. Their code was not released; the choices here:
+- ``identity``, ``q``, ``k``, ``random`` (Table 2) take X = ln_1(tokens), X W_q, X W_k or X W_i, split into CLIP's
+  heads, with tau = sqrt(d) of a head. W_i is normal with deviation width^-0.5, drawn from the seed; attention is
+  averaged over them.
+- ``sharpen`` (Table 3) is softmax(q k^T / tau), CLIP's own with another tau (CLIP: 8); tau 0 is a hard maximum.
+- ``local`` (Table 3) lets a patch see the patches in a square around it, and not [CLS]: with a window of one that
+  is the identity attention, as the paper says. [CLS] sees all.
+- ``early`` (Table 3) borrows CLIP's attention map from an earlier block, counted from 1.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..backbones import Trunk, attend
+from ..backbones.blocks import Block
+from ..errors import BenchError, did_you_mean
+from .base import TrainingFreeSegmentor
+
+ATTENTIONS = ('csa', 'identity', 'q', 'k', 'random', 'sharpen', 'local', 'early')
+
+
+@lru_cache(maxsize=64)
+def local_mask(grid: tuple[int, int], side: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(1 + h * w, 1 + h * w): 0 where a token sees another, -inf elsewhere.
+
+    Args:
+        grid: (h, w) patches.
+        side: patches of the square around a patch; odd.
+    """
+    near = [(axis[:, None] - axis).abs() <= side // 2 for axis in (torch.arange(n, device=device) for n in grid)]
+    seen = (near[0][:, None, :, None] & near[1][None, :, None, :]).flatten(2).flatten(0, 1)
+    seen = F.pad(F.pad(seen, (1, 0)), (0, 0, 1, 0), value=True)
+    return torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill(~seen, -torch.inf)
+
+
+@lru_cache(maxsize=4)
+def random_projections(count: int, width: int, seed: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(count, width, width), the same for a seed on every device."""
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randn(count, width, width, generator=generator) * width**-0.5).to(device, dtype)
+
+
+@MODELS.register_module()
+class SCLIP(TrainingFreeSegmentor):
+    """SCLIP and the ablations of its Tables 2 and 3.
+
+    Args:
+        attention: ``csa``, or one of the ablations above.
+        projections: how many random matrices (``random``).
+        seed: of the random matrices.
+        tau: temperature of ``sharpen``; 0 for a hard maximum.
+        local_side: side of the square in patches (``local``); odd.
+        layer: block whose attention map is borrowed, from 1 (``early``).
+        **kwargs: see :class:`TrainingFreeSegmentor`.
+    """
+
+    def __init__(
+        self,
+        attention: str = 'csa',
+        projections: int = 1,
+        seed: int = 0,
+        tau: float = 2.0,
+        local_side: int = 3,
+        layer: int = 1,
+        **kwargs: object,
+    ) -> None:
+        super().__init__(**kwargs)
+        if attention not in ATTENTIONS:
+            raise BenchError(f'SCLIP: unknown attention "{attention}"{did_you_mean(attention, ATTENTIONS)}')
+        if projections < 1 or tau < 0 or local_side < 1 or local_side % 2 == 0:
+            raise BenchError('SCLIP: projections must be at least 1, tau at least 0, local_side odd')
+        if not 1 <= layer <= self.shared_depth:
+            raise BenchError(f'SCLIP: layer is {layer}; it must be from 1 to {self.shared_depth}')
+        self.attention, self.projections, self.seed = attention, projections, seed
+        self.tau, self.local_side, self.layer = tau, local_side, layer
+        if attention == 'early':
+            self.inner_attention = (layer - 1,)
+
+    def dense_tokens(self, trunk: Trunk) -> Tensor:
+        block = self.backbone.blocks[-1]
+        attended = block.output(self.attention_output(block, trunk))
+        return self.backbone.head(block.surround(trunk.tokens, attended))
+
+    def attention_output(self, block: Block, trunk: Trunk) -> Tensor:
+        """Attention output of every head, (N, heads, T, d)."""
+        query, key, value = block.qkv(trunk.tokens)
+        if self.attention == 'csa':
+            return attend(query, query, value) + attend(key, key, value)
+        if self.attention == 'q':
+            return attend(query, query, value)
+        if self.attention == 'k':
+            return attend(key, key, value)
+        if self.attention == 'local':
+            mask = local_mask(trunk.grid, self.local_side, query.dtype, query.device)
+            return attend(query, key, value, mask)
+        if self.attention == 'early':
+            return trunk.attention[self.layer - 1] @ value
+        if self.attention == 'sharpen':
+            products = query @ key.transpose(-1, -2)
+            if self.tau == 0:
+                return F.one_hot(products.argmax(-1), products.shape[-1]).to(value) @ value
+            return (products / self.tau).softmax(-1) @ value
+        tokens = block.normalised(trunk.tokens)
+        if self.attention == 'identity':
+            features = block.split(tokens)
+            return attend(features, features, value)
+        matrices = random_projections(self.projections, tokens.shape[-1], self.seed, tokens.dtype, tokens.device)
+        features = [block.split(tokens @ matrix) for matrix in matrices]
+        return sum(attend(feature, feature, value) for feature in features) / self.projections

@@ -1,0 +1,168 @@
+"""Every method: equal to its released code where that is known, and at home in every benchmark."""
+
+import pytest
+import torch
+from golden import TINY, golden, largest_difference, picture
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from naclip_bench.backbones.weights import load_clip
+from naclip_bench.configuration import config_names, load_config
+from naclip_bench.errors import BenchError
+
+STORED = golden('others.npz')
+
+
+def build(kind, class_names='voc20', **settings):
+    settings = dict(type=kind, class_names=class_names, backbone=dict(arch=TINY, pretrained=None), **settings)
+    return MODELS.build(settings)
+
+
+#: Type and settings of each stored output.
+CASES = {
+    'tiny/sclip/csa': ('SCLIP', dict()),
+    'others/clearclip/ClearCLIP/ignore_residual=True': ('ClearCLIP', dict()),
+    'others/clearclip/ClearCLIP/ignore_residual=False': ('ClearCLIP', dict(residual=True)),
+    'others/clearclip/vanilla/ignore_residual=True': ('ClearCLIP', dict(attention='vanilla')),
+    'others/clearclip/vanilla/ignore_residual=False': ('ClearCLIP', dict(attention='vanilla', residual=True)),
+    'others/clearclip/MaskCLIP/ignore_residual=True': ('ClearCLIP', dict(attention='identity')),
+    'others/clearclip/MaskCLIP/ignore_residual=False': ('ClearCLIP', dict(attention='identity', residual=True)),
+    'others/clearclip/SCLIP/ignore_residual=True': ('ClearCLIP', dict(attention='csa')),
+    'others/clearclip/SCLIP/ignore_residual=False': ('ClearCLIP', dict(attention='csa', residual=True)),
+    'others/gem/depth7-iter1-tempNone': ('GEM', dict()),
+    'others/gem/depth7-iter2-tempNone': ('GEM', dict(iterations=2)),
+    'others/gem/depth4-iter1-tempNone': ('GEM', dict(depth=4)),
+    'others/gem/depth7-iter1-temp10.0': ('GEM', dict(temperature=10.0)),
+    'others/clipsurgery': ('CLIPSurgery', dict()),
+}
+
+
+def test_no_stored_output_is_left_out():
+    stored = {key.rsplit('/', 1)[0] for key in STORED if not key.startswith('sclip/')}
+    assert stored == set(CASES)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('case', CASES)
+def test_tokens_are_the_released_ones(case):
+    kind, settings = CASES[case]
+    model = build(kind, **settings)
+    for key, expected in STORED.items():
+        if key.rsplit('/', 1)[0] == case:
+            height, width = map(int, key.rsplit('/', 1)[1].split('x'))
+            tokens, _ = model.window_tokens(picture(height, width))
+            # ClearCLIP's code gives out patches alone.
+            assert largest_difference(tokens[:, -expected.shape[1] :], expected) < 1e-5
+
+
+@torch.no_grad()
+def test_methods_that_are_the_same_are_the_same():
+    """The same block told by two methods' files."""
+    image = picture(112, 176)
+    pairs = [
+        (('PlainCLIP', dict()), ('NACLIP', dict(arch='vanilla', attention='vanilla'))),
+        (('PlainCLIP', dict(arch='reduced')), ('ClearCLIP', dict(attention='vanilla'))),
+        (('MaskCLIP', dict()), ('ClearCLIP', dict(attention='identity'))),
+        (('MaskCLIP', dict(form='released')), ('SCLIP', dict(attention='local', local_side=1))),
+        (('SCLIP', dict(attention='sharpen', tau=8.0)), ('PlainCLIP', dict())),
+        (('SCLIP', dict()), ('NACLIP', dict(arch='vanilla', attention='csa'))),
+    ]
+    for (kind, settings), (other_kind, other_settings) in pairs:
+        a, _ = build(kind, **settings).window_tokens(image)
+        b, _ = build(other_kind, **other_settings).window_tokens(image)
+        assert largest_difference(a[:, 1:], b[:, 1:]) < 1e-5, (kind, settings)
+
+
+def test_sclip_whole_prediction():
+    stored = {key.removeprefix('sclip/city/slide/'): value for key, value in STORED.items() if key.startswith('sclip/')}
+    model = build('SCLIP', 'cityscapes')
+    images, samples = [picture(336, 448, 1)[0]], [SegDataSample(metainfo=dict(ori_shape=(250, 333)))]
+    logits = model(images, samples, mode='tensor')[0]
+    assert largest_difference(logits[:, ::25, ::25], stored['seg_logits_pre_softmax[::25,::25]'][0]) < 1e-5
+    labels = model(images, samples, mode='predict')[0].pred_sem_seg.data
+    assert (labels == stored['pred']).float().mean() >= 0.9999
+
+
+#: Every method, and settings that change what it computes.
+VARIANTS = [
+    ('PlainCLIP', dict()),
+    ('PlainCLIP', dict(arch='reduced')),
+    ('MaskCLIP', dict()),
+    ('MaskCLIP', dict(form='released', smoothing_thd=0.5, denoising_thd=0.05)),
+    ('SCLIP', dict()),
+    ('SCLIP', dict(attention='identity')),
+    ('SCLIP', dict(attention='q')),
+    ('SCLIP', dict(attention='k')),
+    ('SCLIP', dict(attention='random', projections=4)),
+    ('SCLIP', dict(attention='sharpen', tau=0)),
+    ('SCLIP', dict(attention='local', local_side=5)),
+    ('SCLIP', dict(attention='early', layer=3)),
+    ('ClearCLIP', dict()),
+    ('GEM', dict()),
+    ('CLIPSurgery', dict()),
+    ('NACLIP', dict()),
+]
+
+
+@pytest.mark.parametrize(('kind', 'settings'), VARIANTS)
+def test_windows_do_not_see_each_other(kind, settings):
+    """Batched and one by one, on pictures of different, non-square sizes; and the trunk is left as it was."""
+    images = [picture(100, 75)[0], picture(64, 120)[0], picture(50, 64)[0]]
+    samples = [SegDataSample(metainfo=dict(ori_shape=tuple(image.shape[-2:]))) for image in images]
+    settings = dict(settings, window=64, stride=32)
+    together = build(kind, window_batch=8, **settings)(images, samples, mode='tensor')
+    alone = build(kind, window_batch=1, **settings)
+    for image, sample, logits in zip(images, samples, together, strict=True):
+        assert largest_difference(alone([image], [sample], mode='tensor')[0], logits) < 1e-5
+    trunk = alone.backbone.trunk(picture(64, 96), alone.shared_depth, attention=alone.inner_attention)
+    before = trunk.tokens.clone()
+    alone.match(alone.dense_tokens(trunk), alone.text[0], trunk)
+    assert torch.equal(trunk.tokens, before)
+
+
+def test_every_type_has_variants_and_configs():
+    types = {load_config(name).model.type for name in config_names()}
+    assert types == {kind for kind, _ in VARIANTS}
+
+
+@pytest.fixture(scope='module')
+def one_tiny_clip():
+    """Loading the small CLIP once for all configs."""
+    loaded = load_clip(TINY, None)
+    with pytest.MonkeyPatch.context() as patch:
+        import copy
+
+        patch.setattr('naclip_bench.backbones.clip.load_clip', lambda *_: copy.deepcopy(loaded))
+        yield
+
+
+@pytest.mark.usefixtures('one_tiny_clip')
+@pytest.mark.parametrize('name', config_names())
+def test_every_config_segments_a_picture(name):
+    config = load_config(name)
+    config.model.backbone = dict(arch=TINY, pretrained=None)
+    config.model.templates = 'photo'
+    if config.model.get('refine'):
+        config.model.refine.iterations = 1
+    model = MODELS.build(config.model)
+    sample = SegDataSample(metainfo=dict(ori_shape=(60, 80)))
+    labels = model.predict([picture(224, 300)[0]], [sample])[0].pred_sem_seg.data
+    assert labels.shape == (1, 60, 80)
+    assert 0 <= labels.min() <= labels.max() < len(model.vocabulary)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'settings', 'message'),
+    [
+        ('PlainCLIP', dict(arch='vanila'), 'did you mean "vanilla"'),
+        ('MaskCLIP', dict(form='relased'), 'did you mean "released"'),
+        ('SCLIP', dict(attention='csaa'), 'did you mean "csa"'),
+        ('SCLIP', dict(attention='local', local_side=4), 'local_side odd'),
+        ('SCLIP', dict(attention='early', layer=12), 'layer is 12'),
+        ('ClearCLIP', dict(attention='qqq'), 'did you mean "qq"'),
+        ('GEM', dict(depth=1), 'depth must be from 2'),
+    ],
+)
+def test_wrong_settings_are_said(kind, settings, message):
+    with pytest.raises(BenchError, match=message):
+        build(kind, **settings)

@@ -23,7 +23,7 @@ from naclip_bench.datasets.check import build_dataset, select
 from naclip_bench.datasets.loading import LoadMask, LoadPicture
 from naclip_bench.datasets.sampler import FixedBatches
 from naclip_bench.errors import BenchError
-from naclip_bench.evaluation.confusion import Scores, confusion_matrix
+from naclip_bench.evaluation.confusion import Scores, confusion_matrix, from_cells, to_cells
 from naclip_bench.evaluation.journal import Journal
 from naclip_bench.evaluation.metric import ConfusionMetric
 from naclip_bench.evaluation.overlay import FONT_SIZE, MARGIN, OPACITY, draw, palette
@@ -188,27 +188,34 @@ def journal(folder: Path, rank: int = 0, fingerprint: str = 'f', classes: int = 
     return Journal(folder, {**IDENTITY, **identity}, fingerprint, classes, rank)
 
 
-def matrices(count: int, first: int = 0) -> dict[str, np.ndarray]:
+def some_cells(count: int, first: int = 0) -> dict[str, np.ndarray]:
     random = np.random.default_rng(first)
-    return {f'p{first + index}': random.integers(0, 2, (3, 3)) * random.integers(1, 2**40) for index in range(count)}
+    return {
+        f'p{first + index}': to_cells(random.integers(0, 2, (3, 3)) * random.integers(1, 2**40))
+        for index in range(count)
+    }
 
 
 def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
     assert found.keys() == expected.keys()
-    assert all((found[name] == expected[name]).all() and found[name].dtype == np.int64 for name in expected)
+    assert all(np.array_equal(found[name], expected[name]) and found[name].dtype == np.int64 for name in expected)
 
 
 @given(st.lists(hnp.arrays(np.int64, (3, 3), elements=st.integers(0, 2**62)), max_size=5))
 def test_journal_reads_back_what_was_written(tmp_path_factory, counted):
-    folder, pictures = tmp_path_factory.mktemp('journal'), {f'p {index}/ü': m for index, m in enumerate(counted)}
+    folder, pictures = (
+        tmp_path_factory.mktemp('journal'),
+        {f'p {index}/ü': to_cells(m) for index, m in enumerate(counted)},
+    )
     written = journal(folder)
-    for name, matrix in pictures.items():
-        written.append({name: matrix})
+    for name, cells in pictures.items():
+        written.append({name: cells})
     assert_same(journal(folder).read(), pictures)
+    assert np.array_equal(from_cells(pictures.values(), 3), sum(counted, np.zeros((3, 3), np.int64)))
 
 
 def test_journal_drops_a_torn_last_line_and_goes_on_behind_the_rest(tmp_path):
-    pictures = matrices(3)
+    pictures = some_cells(3)
     journal(tmp_path).append(pictures)
     path = tmp_path / 'pictures-0.jsonl'
     content = path.read_bytes()
@@ -224,7 +231,7 @@ def test_journal_drops_a_torn_last_line_and_goes_on_behind_the_rest(tmp_path):
 
 def test_journal_cuts_off_the_whole_torn_line(tmp_path):
     """Also where less is written than was torn: another process may have its picture by now."""
-    pictures = {'p0': matrices(1)['p0'], 'p9': np.zeros((3, 3), np.int64)}
+    pictures = {'p0': some_cells(1)['p0'], 'p9': to_cells(np.zeros((3, 3), np.int64))}
     journal(tmp_path).append({'p0': pictures['p0']})
     path = tmp_path / 'pictures-0.jsonl'
     with path.open('a') as file:
@@ -236,7 +243,7 @@ def test_journal_cuts_off_the_whole_torn_line(tmp_path):
 
 def test_journal_torn_in_its_first_line_begins_anew(tmp_path):
     (tmp_path / 'pictures-0.jsonl').write_text('{"run": "f", "cla')
-    torn, pictures = journal(tmp_path), matrices(2)
+    torn, pictures = journal(tmp_path), some_cells(2)
     assert torn.read() == {}
     torn.append(pictures)
     assert_same(journal(tmp_path).read(), pictures)
@@ -252,7 +259,7 @@ def test_journal_torn_in_its_first_line_begins_anew(tmp_path):
     ],
 )
 def test_journal_of_another_run_is_refused(tmp_path, changed, said):
-    journal(tmp_path).append(matrices(1))
+    journal(tmp_path).append(some_cells(1))
     with pytest.raises(BenchError, match=said):
         journal(tmp_path, fingerprint='g', **changed).read()
 
@@ -262,7 +269,7 @@ def test_journal_of_another_run_is_refused(tmp_path, changed, said):
     [b'', b'{"picture": "p1", "cel', b'7', b'{"picture": "p1"}', b'{"picture": "p1", "cells": [[0, 3, 1]]}', b'\xff'],
 )
 def test_journal_damaged_in_the_middle_is_refused(tmp_path, line):
-    journal(tmp_path).append(matrices(3))
+    journal(tmp_path).append(some_cells(3))
     path = tmp_path / 'pictures-0.jsonl'
     lines = path.read_bytes().split(b'\n')
     lines[2] = line
@@ -272,7 +279,7 @@ def test_journal_damaged_in_the_middle_is_refused(tmp_path, line):
 
 
 def test_journals_of_all_processes_are_read_together(tmp_path):
-    parts = [matrices(2, first) for first in (0, 2, 4)]
+    parts = [some_cells(2, first) for first in (0, 2, 4)]
     for rank, part in enumerate(parts):
         journal(tmp_path, rank).append(part)
     assert sorted(path.name for path in tmp_path.iterdir()) == [f'pictures-{rank}.jsonl' for rank in range(3)]
@@ -284,7 +291,7 @@ def test_journal_set_aside_keeps_every_file(tmp_path):
     contents = []
     for run in range(5):
         for rank in range(2):
-            journal(tmp_path, rank).append(matrices(1, 2 * run + rank))
+            journal(tmp_path, rank).append(some_cells(1, 2 * run + rank))
             contents.append((tmp_path / f'pictures-{rank}.jsonl').read_bytes())
         assert journal(tmp_path).set_aside() == 2
         assert journal(tmp_path).read() == {}

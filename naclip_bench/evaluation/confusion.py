@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,23 @@ def confusion_matrix(prediction: Tensor, truth: Tensor, classes: int, ignore_ind
     if counts[outside]:
         raise ValueError(f'{int(counts[outside])} scored pixels have a label outside the {classes} classes')
     return counts[:outside].view(classes, classes)
+
+
+def to_cells(confusion: np.ndarray) -> np.ndarray:
+    """The non-zero entries of a matrix as rows (true class, predicted class, pixels), (n, 3) int64.
+
+    A picture has a few dozen of them where its matrix has tens of thousands of entries.
+    """
+    truth, predicted = confusion.nonzero()
+    return np.stack([truth, predicted, confusion[truth, predicted]], axis=1).astype(np.int64)
+
+
+def from_cells(pictures: Iterable[np.ndarray], classes: int) -> np.ndarray:
+    """The sum (C, C) int64 of pictures' matrices, given as cells."""
+    total = np.zeros((classes, classes), np.int64)
+    for cells in pictures:
+        total[cells[:, 0], cells[:, 1]] += cells[:, 2]
+    return total
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class Journal:
         self._file: BinaryIO | None = None
 
     def read(self) -> dict[str, np.ndarray]:
-        """Confusion matrices (C, C) int64 of all finished pictures by name.
+        """Cells of all finished pictures' confusion matrices by name; see :func:`to_cells`.
 
         Raises:
             BenchError: a file belongs to another run, or is damaged elsewhere than at its end.
@@ -56,7 +56,7 @@ class Journal:
                     if number == 1:
                         self._check_head(path, entry)
                     else:
-                        finished[entry['picture']] = self._matrix(entry['cells'])
+                        finished[entry['picture']] = self._checked(entry['cells'])
                 except (ValueError, KeyError, TypeError, IndexError, AttributeError):
                     raise BenchError(
                         f'{path} is damaged at line {number}; delete the file to compute its pictures again'
@@ -65,7 +65,7 @@ class Journal:
 
     def append(self, pictures: dict[str, np.ndarray]) -> None:
         """Write finished pictures at the end of this process's file, in one piece."""
-        lines = [json.dumps({'picture': name, 'cells': _cells(matrix)}) for name, matrix in pictures.items()]
+        lines = [json.dumps({'picture': name, 'cells': cells.tolist()}) for name, cells in pictures.items()]
         if self._file is None:
             self._file = self._open()
             if not self._file.tell():
@@ -108,14 +108,11 @@ class Journal:
             'use the same settings, another --work-dir, or leave out --resume'
         )
 
-    def _matrix(self, cells: list[list[int]]) -> np.ndarray:
-        matrix = np.zeros((self.classes, self.classes), np.int64)
-        if cells:
-            truth, predicted, count = np.array(cells, np.int64).T
-            if min(truth.min(), predicted.min(), count.min()) < 0:
-                raise ValueError('negative entry')
-            matrix[truth, predicted] = count
-        return matrix
+    def _checked(self, cells: list[list[int]]) -> np.ndarray:
+        array = np.array(cells, np.int64).reshape(-1, 3)
+        if array.min(initial=0) < 0 or array[:, :2].max(initial=0) >= self.classes:
+            raise ValueError('a cell outside the matrix')
+        return array
 
 
 def _changed(old: dict, new: dict) -> list[str]:
@@ -127,8 +124,3 @@ def _changed(old: dict, new: dict) -> list[str]:
             key += f' ({", ".join(_changed(before, after))})'
         names.append(key)
     return names
-
-
-def _cells(matrix: np.ndarray) -> list[list[int]]:
-    truth, predicted = matrix.nonzero()
-    return np.stack([truth, predicted, matrix[truth, predicted]], axis=1).tolist()

@@ -12,7 +12,7 @@ from mmseg.registry import METRICS
 
 from ..errors import BenchError
 from ..timing import STOPWATCH
-from .confusion import Scores, confusion_matrix
+from .confusion import Scores, confusion_matrix, from_cells, to_cells
 from .journal import Journal
 
 
@@ -28,7 +28,7 @@ class ConfusionMetric(BaseMetric):
     Attributes:
         names: name of each picture of the data set, by its index; the index itself where empty.
         journal: where finished pictures are written; None keeps them in memory only.
-        pictures: confusion matrix (C, C) int64 of each finished picture, by name.
+        pictures: cells of each finished picture's confusion matrix, by name; see :func:`to_cells`.
     """
 
     default_prefix = ''
@@ -59,7 +59,9 @@ class ConfusionMetric(BaseMetric):
             counted = torch.stack(matrices).cpu().numpy()
         names = [self._name(sample['sample_idx']) for sample in data_samples]
         # A batch that was finished in part is computed whole; what the journal has is not written again.
-        finished = {name: matrix for name, matrix in zip(names, counted, strict=True) if name not in self.pictures}
+        finished = {
+            name: to_cells(matrix) for name, matrix in zip(names, counted, strict=True) if name not in self.pictures
+        }
         if self.journal is not None:
             self.journal.append(finished)
         self.pictures.update(finished)
@@ -69,8 +71,7 @@ class ConfusionMetric(BaseMetric):
 
     def total(self) -> np.ndarray:
         """Sum (C, C) int64 over the pictures that this process knows."""
-        size = len(self.classes)
-        return sum(self.pictures.values(), np.zeros((size, size), np.int64))
+        return from_cells(self.pictures.values(), len(self.classes))
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Join all processes' pictures and score them; every process gets the same.

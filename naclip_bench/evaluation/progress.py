@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..timing import STOPWATCH
-from .confusion import Scores
+from .confusion import Scores, from_cells
 from .metric import ConfusionMetric
 
 #: Seconds between two lines where the output is a file and no terminal.
@@ -73,7 +72,7 @@ class ProgressHook(Hook):
     ) -> None:
         # Those of a batch that an earlier run had finished already are counted.
         new = self._metric.pictures.keys() - self._seen
-        self._confusion += sum((self._metric.pictures[name] for name in new), np.zeros_like(self._confusion))
+        self._confusion += from_cells((self._metric.pictures[name] for name in new), len(self._confusion))
         self._seen |= new
         self._done = len(self._seen)
         now = self._waiting_since = time.perf_counter()

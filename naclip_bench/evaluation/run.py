@@ -203,7 +203,7 @@ def _take_up(request: Request, metric: ConfusionMetric, names: list[str]) -> set
         wanted = set(names)
         # All processes agree on what is finished, also where they share no disk.
         for part in all_gather_object(journal.read()):
-            metric.pictures.update({name: matrix for name, matrix in part.items() if name in wanted})
+            metric.pictures.update({name: cells for name, cells in part.items() if name in wanted})
         return set(metric.pictures)
     if is_main_process():
         result = request.work_dir / 'result.json'

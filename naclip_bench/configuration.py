@@ -42,6 +42,34 @@ OWN = 'own'
 FIXED = {'protocol', 'dataset', 'pictures', 'vocabulary'}
 
 
+def add_config_arguments(parser: ArgumentParser) -> None:
+    """What every command that runs a config takes; see :func:`config_of`."""
+    add = parser.add_argument
+    add('config', help='path or name of a config: configs/naclip_voc21.py, or naclip_voc21')
+    add('--data-root', metavar='DIR', help='folder with the data sets (default: data)')
+    add(
+        '--pretrained',
+        metavar='WEIGHTS',
+        help='open_clip tag (openai, laion2b_s34b_b88k, metaclip_400m, ...), a local file (.pt, .safetensors, '
+        'TorchScript archive), or "none" for made-up weights',
+    )
+    add('--precision', choices=['fp32', 'bf16', 'fp16'], help='of the vision tower (default: fp32, the reference)')
+    add(
+        '--cfg-options',
+        nargs='+',
+        action=Overrides,
+        metavar='KEY=VALUE',
+        help='change any setting of the config: model.stride=56 model.window_batch=64 test_dataloader.num_workers=8',
+    )
+
+
+def config_of(arguments: Namespace) -> Config:
+    """The config that a command line asks for."""
+    return load_config(
+        arguments.config, arguments.data_root, arguments.pretrained, arguments.precision, arguments.cfg_options
+    )
+
+
 def register() -> None:
     """Make every part of the suite known to mmengine, as ``custom_imports`` of the configs does."""
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):

@@ -15,31 +15,24 @@ from naclip_bench.errors import CommandParser, run_command
 
 
 def parse_arguments() -> argparse.Namespace:
-    from naclip_bench.configuration import Overrides
+    from naclip_bench.configuration import add_config_arguments
 
     parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add('config', help='path or name of a config')
-    add('--limit', type=int, default=16, metavar='N', help='pictures (default: 16)')
-    add('--no-plain', action='store_true', help='leave the plain way out')
-    add('--data-root', metavar='DIR', help='folder with the data sets (default: data)')
-    add('--pretrained', metavar='WEIGHTS', help='open_clip tag, a local file, or "none" for made-up weights')
-    add('--precision', choices=['fp32', 'bf16', 'fp16'], help='of our way; the plain way is always fp32')
-    add('--cfg-options', nargs='+', action=Overrides, metavar='KEY=VALUE', help='change any setting of the config')
+    add_config_arguments(parser)
+    parser.add_argument('--limit', type=int, default=16, metavar='N', help='pictures (default: 16)')
+    parser.add_argument('--no-plain', action='store_true', help='leave the plain way, always in fp32, out')
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse_arguments()
-    from naclip_bench.configuration import load_config, register
+    from naclip_bench.configuration import config_of, register
 
     register()
     from naclip_bench.evaluation.benchmark import benchmark
     from naclip_bench.evaluation.report import print_benchmark
 
-    config = load_config(
-        arguments.config, arguments.data_root, arguments.pretrained, arguments.precision, arguments.cfg_options
-    )
+    config = config_of(arguments)
     print_benchmark(config, benchmark(config, arguments.limit, not arguments.no_plain))
 
 

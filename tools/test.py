@@ -15,32 +15,17 @@ from naclip_bench.errors import CommandParser, run_command
 
 
 def parse_arguments() -> argparse.Namespace:
-    from naclip_bench.configuration import Overrides
+    from naclip_bench.configuration import add_config_arguments
 
     parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_config_arguments(parser)
     add = parser.add_argument
-    add('config', help='path or name of a config: configs/naclip_voc21.py, or naclip_voc21')
-    add('--data-root', metavar='DIR', help='folder with the data sets (default: data)')
-    add(
-        '--pretrained',
-        metavar='WEIGHTS',
-        help='open_clip tag (openai, laion2b_s34b_b88k, metaclip_400m, ...), a local file (.pt, .safetensors, '
-        'TorchScript archive), or "none" for made-up weights',
-    )
     add('--limit', type=int, metavar='N', help='only the first N pictures')
     add('--subset', type=Path, metavar='FILE', help='only the pictures that FILE names, one a line')
-    add('--precision', choices=['fp32', 'bf16', 'fp16'], help='of the vision tower (default: fp32, the reference)')
     add('--work-dir', type=Path, metavar='DIR', help='where results go (default: work_dirs/<config>)')
     add('--resume', action='store_true', help='go on with an interrupted run of the same settings')
     add('--show-dir', type=Path, metavar='DIR', help='draw prediction and ground truth of every picture into DIR')
     add('--launcher', default='none', choices=['none', 'pytorch', 'slurm', 'mpi'], help='for several processes')
-    add(
-        '--cfg-options',
-        nargs='+',
-        action=Overrides,
-        metavar='KEY=VALUE',
-        help='change any setting of the config: model.stride=56 model.window_batch=64 test_dataloader.num_workers=8',
-    )
     # torchrun of older versions passes the rank as an argument; the environment has it too.
     add('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -48,7 +33,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    from naclip_bench.configuration import config_label, find_config, load_config, register
+    from naclip_bench.configuration import config_label, config_of, find_config, register
 
     register()
     from mmengine.dist import is_main_process
@@ -56,9 +41,7 @@ def main() -> None:
     from naclip_bench.evaluation.report import print_result
     from naclip_bench.evaluation.run import Request, run
 
-    config = load_config(
-        arguments.config, arguments.data_root, arguments.pretrained, arguments.precision, arguments.cfg_options
-    )
+    config = config_of(arguments)
     work_dir = arguments.work_dir or Path('work_dirs') / config_label(find_config(arguments.config))
     record = run(
         Request(

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from naclip_bench.backbones import FrozenCLIP
 from naclip_bench.backbones.positions import interpolate_positions
 from naclip_bench.backbones.weights import made_up_weights
+from naclip_bench.datasets.preprocessor import PicturePreprocessor
 from naclip_bench.errors import BenchError
 
 CPU = torch.device('cpu')
@@ -66,6 +67,16 @@ def test_text_trimmed_to_its_length_is_open_clips(backbone, reference):
     with torch.no_grad():
         expected = reference.encode_text(texts)
     assert largest_difference(backbone.encode_text(texts), expected) < 1e-5
+
+
+def test_weights_trained_with_gelu():
+    arch = {**TINY, 'quick_gelu': False, 'vision_cfg': {**TINY['vision_cfg'], 'patch_size': 14}}
+    model = open_clip.CLIP(**arch).eval()
+    model.load_state_dict(made_up_weights(model.state_dict()))
+    ours, texts = FrozenCLIP(arch, None), open_clip.SimpleTokenizer()(['a photo of a cat.'])
+    with torch.no_grad():
+        assert largest_difference(ours.encode_image(picture(224, 224)), model.encode_image(picture(224, 224))) < 1e-5
+        assert largest_difference(ours.encode_text(texts), model.encode_text(texts)) < 1e-5
 
 
 def test_a_remainder_of_pixels_is_not_seen(backbone):
@@ -147,7 +158,7 @@ def test_tag_from_a_filled_hugging_face_cache(tmp_path, monkeypatch):
 
     arch = 'tiny-for-this-test'
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, arch, TINY)
-    entry = dict(hf_hub='someone/tiny-clip/', quick_gelu=True)
+    entry = dict(hf_hub='someone/tiny-clip/', quick_gelu=True, mean=(0.5, 0.5, 0.5), std=(0.25, 0.5, 0.5))
     monkeypatch.setitem(_PRETRAINED, arch, dict(someone=entry))
     revision = '0' * 40
     snapshot = tmp_path / 'models--someone--tiny-clip' / 'snapshots' / revision
@@ -161,6 +172,12 @@ def test_tag_from_a_filled_hugging_face_cache(tmp_path, monkeypatch):
     loaded = FrozenCLIP(arch, 'someone')
     assert loaded.weights_name == 'someone'
     assert loaded.weights_hash == FrozenCLIP(TINY, None).weights_hash
+    assert not loaded.made_up
+    # Some tags were trained with other colours than OpenAI's; pictures are normalised with theirs.
+    preprocessor = PicturePreprocessor.of(loaded.colours)
+    blue_green_red = torch.tensor([255, 0, 51], dtype=torch.uint8)[:, None, None]
+    normalised = preprocessor(dict(inputs=[blue_green_red]))['inputs'][0]
+    assert torch.allclose(normalised.flatten(), torch.tensor([(0.2 - 0.5) / 0.25, -1.0, 1.0]))
 
 
 @pytest.mark.parametrize(
@@ -168,6 +185,9 @@ def test_tag_from_a_filled_hugging_face_cache(tmp_path, monkeypatch):
     [
         (dict(arch='ViT-B-61-quickgelu'), 'did you mean .*ViT-B-16-quickgelu'),
         (dict(arch='RN50', pretrained=None), 'no plain CLIP vision transformer'),
+        (dict(arch='ViT-B-16-SigLIP', pretrained=None), 'no plain CLIP vision transformer'),
+        (dict(arch='xlm-roberta-base-ViT-B-32', pretrained=None), 'no plain CLIP vision transformer'),
+        (dict(arch='ViT-L-14-worldwide', pretrained=None), 'no plain CLIP vision transformer'),
         (dict(arch=dict(embed_dim=3)), 'lacks vision_cfg, text_cfg'),
         (dict(pretrained='opneai'), 'did you mean "openai"'),
         (dict(arch='ViT-B-16', pretrained='openai'), 'use arch ViT-B-16-quickgelu'),

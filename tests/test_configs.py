@@ -3,6 +3,7 @@
 import pytest
 from mmseg.registry import DATASETS, MODELS
 
+from naclip_bench.catalogue import catalogue, filtered
 from naclip_bench.configuration import CONFIGS, config_names, find_config, load_config
 from naclip_bench.errors import BenchError
 from naclip_bench.evaluation.record import short_side
@@ -59,3 +60,18 @@ def test_command_line_settings_reach_the_config():
     assert config.model.backbone.precision == 'bf16'
     assert (config.model.stride, config.test_dataloader.batch_size) == (56, 3)
     assert load_config('naclip_voc21', pretrained='some/file.pt').model.backbone.pretrained == 'some/file.pt'
+
+
+def test_catalogue_is_read_from_the_configs():
+    everything = catalogue()
+    assert {row[0] for row in everything['data sets']} == set(BENCHMARKS)
+    keys = {row[0] for row in everything['methods']}
+    assert {f'{key}_{benchmark}' for key in keys for benchmark in BENCHMARKS} <= set(config_names())
+    assert all(len(row[2]) > 20 for row in everything['methods']), 'a method without its paper'
+    assert ('openai', 'ViT-B-16-quickgelu') in everything['weights']
+
+
+def test_catalogue_filtered():
+    assert filtered(catalogue(), ['Weights', 'l-14', 'openai']) == {'weights': [('openai', 'ViT-L-14-quickgelu')]}
+    with pytest.raises(BenchError, match='did you mean "naclip"'):
+        filtered(catalogue(), ['nalcip'])

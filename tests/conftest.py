@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 # Tests stand on this machine alone, and leave nothing behind in the user's folders.
@@ -14,6 +15,10 @@ from golden import TINY
 from naclip_bench.configuration import register
 
 register()
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile('suite', deadline=None)
+settings.load_profile('suite')
 
 #: Real pictures with masks in mmseg's layout; they belong to their owners and are not part of the project.
 REAL_DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'

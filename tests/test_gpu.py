@@ -36,7 +36,7 @@ def test_tokens_in_fp32_are_no_tf32():
 
 @pytest.mark.parametrize('precision', ['bf16', 'fp16'])
 def test_low_precision_agrees_on_most_pixels(precision):
-    assert (predict(model(precision)) == predict(model())).float().mean() > 0.9
+    assert (predict(model(precision)) == predict(model())).float().mean() > 0.95
 
 
 def test_confusion_is_counted_there():

@@ -16,12 +16,11 @@ from naclip_bench.inference.plain import plain_decide, plain_logits, plain_pamr
 from naclip_bench.inference.stitch import PixelLogits
 from naclip_bench.inference.windows import Windows, starts
 
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 sides = st.integers(min_value=16, max_value=90)
 
 
 @given(size=st.integers(1, 3000), window=st.integers(1, 600), data=st.data())
-@settings(deadline=None)
 def test_windows_cover_a_side_and_stay_inside(size, window, data):
     stride = data.draw(st.integers(1, window))
     found = starts(size, window, stride)

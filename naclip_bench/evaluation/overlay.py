@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from mmseg.registry import HOOKS
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 OPACITY = 0.6
@@ -84,7 +83,6 @@ def draw(
     return canvas
 
 
-@HOOKS.register_module()
 class OverlayHook(Hook):
     """Draws every picture of a run into ``folder`` as ``<name>.png``; it changes no setting of the run.
 

@@ -7,7 +7,6 @@ import time
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from mmseg.registry import HOOKS
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -19,7 +18,6 @@ from .metric import ConfusionMetric
 LOG_EVERY = 30.0
 
 
-@HOOKS.register_module()
 class ProgressHook(Hook):
     """Shows pictures done, pictures/s, time left and the running mIoU; on a terminal as a bar, in a log as lines.
 

@@ -97,7 +97,7 @@ def run(request: Request) -> dict[str, object]:
     check_labels_of(loop.dataloader.dataset)
     metric = next(m for m in loop.evaluator.metrics if isinstance(m, ConfusionMetric))
     parts = identity(config, model, names)
-    metric.names = names
+    metric.names, metric.ignore_index = names, dataset.ignore_index
     metric.journal = Journal(request.work_dir / 'pictures', parts, fingerprint(parts), len(metric.classes), get_rank())
     resumed = _take_up(request, metric, names)
     place = {name: index for index, name in enumerate(names)}

@@ -52,21 +52,23 @@ def plain_logits(
 def plain_pamr(logits: Tensor, image: Tensor, settings: PAMR) -> Tensor:
     """PAMR (Q, H, W) with all neighbours of all queries side by side."""
     image = F.interpolate(image[None], size=logits.shape[-2:], mode='bilinear', align_corners=False)[0]
-    around = _neighbours(image, settings, NEIGHBOURS)
+    around = _neighbours(image, settings)
     centre = image[:, None]
     deviation = torch.cat([around, centre.expand(-1, len(settings.dilations), -1, -1)], dim=1).std(dim=1, keepdim=True)
     affinity = (-(around - centre).abs() / (1e-8 + 0.1 * deviation)).mean(dim=0).softmax(dim=0)
     for _ in range(settings.iterations):
-        logits = (_neighbours(logits, settings, NEIGHBOURS) * affinity).sum(dim=1)
+        logits = (_neighbours(logits, settings) * affinity).sum(dim=1)
     return logits
 
 
-def _neighbours(maps: Tensor, settings: PAMR, offsets: list[tuple[int, int]]) -> Tensor:
+def _neighbours(maps: Tensor, settings: PAMR) -> Tensor:
     height, width = maps.shape[-2:]
     planes = []
     for d in settings.dilations:
         padded = F.pad(maps[None], (d,) * 4, mode='replicate')[0]
-        planes += [padded[:, d + dy * d : d + dy * d + height, d + dx * d : d + dx * d + width] for dy, dx in offsets]
+        planes += [
+            padded[:, d + dy * d : d + dy * d + height, d + dx * d : d + dx * d + width] for dy, dx in NEIGHBOURS
+        ]
     return torch.stack(planes, dim=1)
 
 

@@ -27,12 +27,14 @@ class Trunk:
         grid: (h, w), the rows and columns of patches.
         outputs: output tokens of the inner blocks asked for, by block index from 0.
         attention: attention maps (N, heads, T, T) of the inner blocks asked for, by block index from 0.
+        images: the windows themselves, (N, 3, H, W), normalised.
     """
 
     tokens: Tensor
     grid: tuple[int, int]
     outputs: dict[int, Tensor] = field(default_factory=dict)
     attention: dict[int, Tensor] = field(default_factory=dict)
+    images: Tensor | None = None
 
 
 class FrozenCLIP(nn.Module):
@@ -145,7 +147,7 @@ class FrozenCLIP(nn.Module):
             positions: see :meth:`embed`.
         """
         tokens, grid = self.embed(images, positions)
-        trunk = Trunk(tokens, grid)
+        trunk = Trunk(tokens, grid, images=images)
         for index, block in enumerate(self.blocks[:depth]):
             if index in attention:
                 trunk.attention[index] = block.attention_map(tokens)

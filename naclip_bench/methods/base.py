@@ -115,6 +115,19 @@ class TrainingFreeSegmentor(BaseSegmentor):
         """
         return F.normalize(tokens[:, 1:], dim=-1) @ text.T
 
+    def attention_weights(self, trunk: Trunk) -> Tensor:
+        """Weights (N, heads, T, T) with which each token of the last block gathers values, [CLS] first.
+
+        For looking at; not every method's rows sum to 1.
+
+        Args:
+            trunk: as for :meth:`dense_tokens`.
+
+        Raises:
+            BenchError: the method does not tell.
+        """
+        raise BenchError(f'{type(self).__name__} does not tell its attention; implement attention_weights()')
+
     @property
     def shared_depth(self) -> int:
         """Blocks run untouched, which methods on one backbone can share."""

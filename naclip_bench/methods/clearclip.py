@@ -16,13 +16,13 @@ from torch import Tensor
 
 from ..backbones import Trunk, attend
 from ..errors import BenchError, did_you_mean
-from .base import TrainingFreeSegmentor
+from .last_block import LastBlockSegmentor
 
 ATTENTIONS = ('qq', 'vanilla', 'identity', 'csa')
 
 
 @MODELS.register_module()
-class ClearCLIP(TrainingFreeSegmentor):
+class ClearCLIP(LastBlockSegmentor):
     """ClearCLIP and its grid of attention x residual.
 
     Args:
@@ -35,18 +35,13 @@ class ClearCLIP(TrainingFreeSegmentor):
         super().__init__(**kwargs)
         if attention not in ATTENTIONS:
             raise BenchError(f'ClearCLIP: unknown attention "{attention}"{did_you_mean(attention, ATTENTIONS)}')
-        self.attention, self.residual = attention, residual
+        self.attention, self.whole_block = attention, residual
 
-    def dense_tokens(self, trunk: Trunk) -> Tensor:
-        block, tokens = self.backbone.blocks[-1], trunk.tokens
-        query, key, value = block.qkv(tokens)
+    def attended(self, query: Tensor, key: Tensor, value: Tensor, trunk: Trunk) -> Tensor:
         if self.attention == 'qq':
-            heads = attend(query, query, value)
-        elif self.attention == 'vanilla':
-            heads = attend(query, key, value)
-        elif self.attention == 'csa':
-            heads = attend(query, query, value) + attend(key, key, value)
-        else:
-            heads = value
-        out = block.output(heads)
-        return self.backbone.head(block.surround(tokens, out) if self.residual else out)
+            return attend(query, query, value)
+        if self.attention == 'vanilla':
+            return attend(query, key, value)
+        if self.attention == 'csa':
+            return attend(query, query, value) + attend(key, key, value)
+        return value

@@ -9,15 +9,15 @@ from __future__ import annotations
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..backbones import Trunk
+from ..backbones import Trunk, attend
 from ..errors import BenchError, did_you_mean
-from .base import TrainingFreeSegmentor
+from .last_block import LastBlockSegmentor
 
 ARCHITECTURES = ('vanilla', 'reduced')
 
 
 @MODELS.register_module()
-class PlainCLIP(TrainingFreeSegmentor):
+class PlainCLIP(LastBlockSegmentor):
     """CLIP's own last block.
 
     Args:
@@ -29,10 +29,7 @@ class PlainCLIP(TrainingFreeSegmentor):
         super().__init__(**kwargs)
         if arch not in ARCHITECTURES:
             raise BenchError(f'PlainCLIP: unknown arch "{arch}"{did_you_mean(arch, ARCHITECTURES)}')
-        self.arch = arch
+        self.whole_block = arch == 'vanilla'
 
-    def dense_tokens(self, trunk: Trunk) -> Tensor:
-        block = self.backbone.blocks[-1]
-        if self.arch == 'reduced':
-            return self.backbone.head(block.attention(trunk.tokens))
-        return self.backbone.head(block.add_(trunk.tokens.clone()))
+    def attended(self, query: Tensor, key: Tensor, value: Tensor, trunk: Trunk) -> Tensor:
+        return attend(query, key, value)

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from ..backbones import Trunk
 from ..errors import BenchError, did_you_mean
-from .base import TrainingFreeSegmentor
+from .last_block import LastBlockSegmentor
 
 FORMS = ('identity', 'released')
 
@@ -32,7 +32,7 @@ DENOISED = -100.0
 
 
 @MODELS.register_module()
-class MaskCLIP(TrainingFreeSegmentor):
+class MaskCLIP(LastBlockSegmentor):
     """MaskCLIP in the form that later papers evaluate, or as released.
 
     Args:
@@ -53,12 +53,11 @@ class MaskCLIP(TrainingFreeSegmentor):
         super().__init__(**kwargs)
         if form not in FORMS:
             raise BenchError(f'MaskCLIP: unknown form "{form}"{did_you_mean(form, FORMS)}')
-        self.form, self.smoothing_thd, self.denoising_thd = form, smoothing_thd, denoising_thd
+        self.whole_block = form == 'released'
+        self.smoothing_thd, self.denoising_thd = smoothing_thd, denoising_thd
 
-    def dense_tokens(self, trunk: Trunk) -> Tensor:
-        block, tokens = self.backbone.blocks[-1], trunk.tokens
-        out = block.output(block.qkv(tokens)[2])
-        return self.backbone.head(block.surround(tokens, out) if self.form == 'released' else out)
+    def attended(self, query: Tensor, key: Tensor, value: Tensor, trunk: Trunk) -> Tensor:
+        return value
 
     def match(self, tokens: Tensor, text: Tensor, trunk: Trunk) -> Tensor:
         logits = super().match(tokens, text, trunk)

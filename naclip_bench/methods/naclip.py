@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from ..backbones import Trunk, attend
 from ..errors import BenchError, did_you_mean
-from .base import TrainingFreeSegmentor
+from .last_block import LastBlockSegmentor
 
 ARCHITECTURES = ('reduced', 'vanilla')
 ATTENTIONS = ('naclip', 'nonly', 'kk', 'csa', 'vanilla')
@@ -48,7 +48,7 @@ def gaussian_neighbourhood(grid: tuple[int, int], sigma: float, dtype: torch.dty
 
 
 @MODELS.register_module()
-class NACLIP(TrainingFreeSegmentor):
+class NACLIP(LastBlockSegmentor):
     """NACLIP and the ablations of its Tables 3 and 4.
 
     Args:
@@ -67,22 +67,16 @@ class NACLIP(TrainingFreeSegmentor):
             raise BenchError(f'NACLIP: unknown attention "{attention}"{did_you_mean(attention, ATTENTIONS)}')
         if not sigma > 0:
             raise BenchError(f'NACLIP: sigma is {sigma}; it must be above 0')
-        self.arch, self.attention, self.sigma = arch, attention, float(sigma)
+        self.whole_block, self.attention, self.sigma = arch == 'vanilla', attention, float(sigma)
 
-    def dense_tokens(self, trunk: Trunk) -> Tensor:
-        block, tokens = self.backbone.blocks[-1], trunk.tokens
-        out = block.output(self.attention_output(*block.qkv(tokens), trunk.grid))
-        return self.backbone.head(block.surround(tokens, out) if self.arch == 'vanilla' else out)
-
-    def attention_output(self, query: Tensor, key: Tensor, value: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Attention output of every head, (N, heads, T, d)."""
+    def attended(self, query: Tensor, key: Tensor, value: Tensor, trunk: Trunk) -> Tensor:
         if self.attention == 'kk':
             return attend(key, key, value)
         if self.attention == 'csa':
             return attend(query, query, value) + attend(key, key, value)
         if self.attention == 'vanilla':
             return attend(query, key, value)
-        omega = gaussian_neighbourhood(grid, self.sigma, key.dtype, key.device)
+        omega = gaussian_neighbourhood(trunk.grid, self.sigma, key.dtype, key.device)
         if self.attention == 'naclip':
             return attend(key, key, value, omega)
         # The mean over all pairs of a product of norms is the product of their means, head by head.

@@ -27,9 +27,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..backbones import Trunk, attend
-from ..backbones.blocks import Block
 from ..errors import BenchError, did_you_mean
-from .base import TrainingFreeSegmentor
+from .last_block import LastBlockSegmentor
 
 ATTENTIONS = ('csa', 'identity', 'q', 'k', 'random', 'sharpen', 'local', 'early')
 
@@ -56,7 +55,7 @@ def random_projections(count: int, width: int, seed: int, dtype: torch.dtype, de
 
 
 @MODELS.register_module()
-class SCLIP(TrainingFreeSegmentor):
+class SCLIP(LastBlockSegmentor):
     """SCLIP and the ablations of its Tables 2 and 3.
 
     Args:
@@ -68,6 +67,8 @@ class SCLIP(TrainingFreeSegmentor):
         layer: block whose attention map is borrowed, from 1 (``early``).
         **kwargs: see :class:`TrainingFreeSegmentor`.
     """
+
+    whole_block = True
 
     def __init__(
         self,
@@ -91,14 +92,7 @@ class SCLIP(TrainingFreeSegmentor):
         if attention == 'early':
             self.inner_attention = (layer - 1,)
 
-    def dense_tokens(self, trunk: Trunk) -> Tensor:
-        block = self.backbone.blocks[-1]
-        attended = block.output(self.attention_output(block, trunk))
-        return self.backbone.head(block.surround(trunk.tokens, attended))
-
-    def attention_output(self, block: Block, trunk: Trunk) -> Tensor:
-        """Attention output of every head, (N, heads, T, d)."""
-        query, key, value = block.qkv(trunk.tokens)
+    def attended(self, query: Tensor, key: Tensor, value: Tensor, trunk: Trunk) -> Tensor:
         if self.attention == 'csa':
             return attend(query, query, value) + attend(key, key, value)
         if self.attention == 'q':
@@ -115,6 +109,7 @@ class SCLIP(TrainingFreeSegmentor):
             if self.tau == 0:
                 return F.one_hot(products.argmax(-1), products.shape[-1]).to(value) @ value
             return (products / self.tau).softmax(-1) @ value
+        block = self.backbone.blocks[-1]
         tokens = block.normalised(trunk.tokens)
         if self.attention == 'identity':
             features = block.split(tokens)

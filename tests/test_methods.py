@@ -99,6 +99,7 @@ VARIANTS = [
     ('SCLIP', dict(attention='early', layer=3)),
     ('ClearCLIP', dict()),
     ('GEM', dict()),
+    ('GEM', dict(depth=4)),
     ('CLIPSurgery', dict()),
     ('NACLIP', dict()),
 ]
@@ -114,7 +115,7 @@ def test_windows_do_not_see_each_other(kind, settings):
     alone = build(kind, window_batch=1, **settings)
     for image, sample, logits in zip(images, samples, together, strict=True):
         assert largest_difference(alone([image], [sample], mode='tensor')[0], logits) < 1e-5
-    trunk = alone.backbone.trunk(picture(64, 96), alone.shared_depth, attention=alone.inner_attention)
+    trunk = alone.backbone.trunks(picture(64, 96), [alone.need])[0]
     before = trunk.tokens.clone()
     alone.match(alone.dense_tokens(trunk), alone.text[0], trunk)
     assert torch.equal(trunk.tokens, before)
@@ -123,6 +124,56 @@ def test_windows_do_not_see_each_other(kind, settings):
 def test_every_type_has_variants_and_configs():
     types = {load_config(name).model.type for name in config_names()}
     assert types == {kind for kind, _ in VARIANTS}
+
+
+def test_shared_trunk_is_separate_runs_bit_for_bit():
+    """All variants in one model, some with other vocabularies, windows and refinement, against each on its own."""
+    members = {f'{index}': dict(settings, type=kind, window=64) for index, (kind, settings) in enumerate(VARIANTS)}
+    members['whole'] = dict(type='NACLIP', window=None)
+    for index, member in enumerate(members.values()):
+        member.update(stride=32, class_names=('voc21', 'cityscapes')[index % 2])
+        if index % 5 == 0:
+            member['refine'] = dict(iterations=2, dilations=(2, 4))
+    images = [picture(100, 75)[0], picture(64, 120)[0]]
+    sizes = [(50, 70), (90, 64)]
+    clip = dict(arch=TINY, pretrained=None)
+    runs = count_blocks(shared := MODELS.build(dict(type='SharedTrunk', members=members, backbone=clip)))
+    together = shared.predict(images, samples_of(sizes))
+    # Windows of one shape with three kinds of positions, and two whole pictures.
+    assert runs[0] == 3 + 2
+    for name, member in members.items():
+        alone = MODELS.build(dict(member, backbone=clip)).predict(images, samples_of(sizes))
+        for ours, expected in zip(together, alone, strict=True):
+            assert torch.equal(ours.predictions[name].data, expected.pred_sem_seg.data), member
+
+
+def samples_of(sizes):
+    return [SegDataSample(metainfo=dict(ori_shape=size)) for size in sizes]
+
+
+def count_blocks(model):
+    """How often the first block of the shared backbone runs, counted from now on."""
+    runs = [0]
+    block = next(iter(model.members.values())).backbone.blocks[0]
+    original = block.add_
+
+    def counted(*arguments):
+        runs[0] += 1
+        return original(*arguments)
+
+    block.add_ = counted
+    return runs
+
+
+@pytest.mark.parametrize(('kind', 'settings'), VARIANTS)
+def test_attention_weights_are_the_attention(kind, settings):
+    """(N, heads, T, T), finite; rows of softmaxes sum to their number."""
+    model = build(kind, **settings)
+    trunk = model.backbone.trunks(picture(64, 96), [model.need])[0]
+    weights = model.attention_weights(trunk)
+    assert weights.shape == (1, 2, 25, 25)
+    sums = weights.sum(-1)
+    assert torch.allclose(sums, sums.round().clamp(min=1), atol=1e-4)
 
 
 @pytest.fixture(scope='module')

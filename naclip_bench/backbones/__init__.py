@@ -1,6 +1,6 @@
 """The frozen CLIP that every method looks at."""
 
 from .blocks import attend
-from .clip import FrozenCLIP, Trunk
+from .clip import FrozenCLIP, Trunk, TrunkNeed
 
-__all__ = ['FrozenCLIP', 'Trunk', 'attend']
+__all__ = ['FrozenCLIP', 'Trunk', 'TrunkNeed', 'attend']

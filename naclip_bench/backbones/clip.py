@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -16,6 +16,23 @@ from .positions import interpolate_positions
 from .weights import load_clip
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
+
+
+@dataclass(frozen=True)
+class TrunkNeed:
+    """What a method asks of the trunk.
+
+    Attributes:
+        depth: how many blocks to run, 0 to all.
+        outputs: indices, from 0 and under ``depth``, of blocks whose output tokens are kept.
+        attention: likewise, of blocks whose attention maps are kept.
+        positions: how the position embedding is interpolated; see :func:`interpolate_positions`.
+    """
+
+    depth: int
+    outputs: tuple[int, ...] = ()
+    attention: tuple[int, ...] = ()
+    positions: str = 'sclip'
 
 
 @dataclass
@@ -129,32 +146,48 @@ class FrozenCLIP(nn.Module):
         return visual.ln_pre(tokens), grid
 
     @torch.no_grad()
-    def trunk(
-        self,
-        images: Tensor,
-        depth: int,
-        outputs: Collection[int] = (),
-        attention: Collection[int] = (),
-        positions: str = 'sclip',
-    ) -> Trunk:
-        """Run blocks 0 .. depth - 1 untouched, with fused attention.
+    def trunks(self, images: Tensor, needs: Sequence[TrunkNeed]) -> list[Trunk]:
+        """Run the untouched blocks, with fused attention, once for all ``needs`` that embed positions alike.
 
         Args:
             images: (N, 3, H, W), normalised.
-            depth: how many blocks to run, 0 to all.
-            outputs: indices of blocks whose output tokens are kept.
-            attention: indices of blocks whose attention maps are kept.
-            positions: see :meth:`embed`.
+            needs: how far each goes and what it looks at on the way.
+
+        Returns:
+            One a need, equal to the last bit to what it would get alone. Tensors may be shared between them.
         """
-        tokens, grid = self.embed(images, positions)
-        trunk = Trunk(tokens, grid, images=images)
-        for index, block in enumerate(self.blocks[:depth]):
-            if index in attention:
-                trunk.attention[index] = block.attention_map(tokens)
-            block.add_(tokens)
-            if index in outputs:
-                trunk.outputs[index] = tokens.clone()
-        return trunk
+        trunks: list[Trunk | None] = [None] * len(needs)
+        for positions in {need.positions: None for need in needs}:
+            alike = {index: need for index, need in enumerate(needs) if need.positions == positions}
+            deepest = max(need.depth for need in alike.values())
+            depths = {need.depth for need in alike.values()}
+            outputs = {block for need in alike.values() for block in need.outputs}
+            attention = {block for need in alike.values() for block in need.attention}
+
+            tokens, grid = self.embed(images, positions)
+            at_depth, of_output, of_attention = {}, {}, {}
+            for index, block in enumerate(self.blocks[:deepest]):
+                if index in depths:
+                    at_depth[index] = tokens.clone()
+                if index in attention:
+                    of_attention[index] = block.attention_map(tokens)
+                block.add_(tokens)
+                if index in outputs:
+                    of_output[index] = tokens.clone()
+            at_depth[deepest] = tokens
+            for index, need in alike.items():
+                trunks[index] = Trunk(
+                    at_depth[need.depth],
+                    grid,
+                    {block: of_output[block] for block in need.outputs},
+                    {block: of_attention[block] for block in need.attention},
+                    images,
+                )
+        return trunks
+
+    def trunk(self, images: Tensor, depth: int, outputs: Iterable[int] = (), attention: Iterable[int] = ()) -> Trunk:
+        """:meth:`trunks` for one need."""
+        return self.trunks(images, [TrunkNeed(depth, tuple(outputs), tuple(attention))])[0]
 
     def head(self, tokens: Tensor) -> Tensor:
         """``ln_post`` and the projection into the space shared with text, on every token: (N, T, embed_dim)."""

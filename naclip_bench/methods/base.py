@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -14,13 +13,13 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..backbones import FrozenCLIP, Trunk
+from ..backbones import FrozenCLIP, Trunk, TrunkNeed
 from ..datasets.preprocessor import PicturePreprocessor
-from ..errors import BenchError, is_out_of_memory
-from ..inference.decide import NOT_FINITE, decide
+from ..errors import BenchError
+from ..inference.decide import decide
 from ..inference.pamr import PAMR, RefinedLogits
 from ..inference.stitch import PixelLogits
-from ..inference.windows import Windows
+from ..inference.together import pixel_logits, segment
 from ..timing import STOPWATCH
 from ..vocabulary import Vocabulary, text_vectors
 
@@ -36,7 +35,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
 
     Args:
         class_names: bundled class-name file (``voc21``) or the path of one's own; see :class:`Vocabulary`.
-        backbone: arguments of :class:`FrozenCLIP`.
+        backbone: a :class:`FrozenCLIP`, or the arguments of one.
         templates: set of prompt templates.
         window: side of the square windows in pixels, or None for the whole picture at once.
         stride: pixels from one window to the next.
@@ -58,7 +57,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
     def __init__(
         self,
         class_names: str,
-        backbone: dict | None = None,
+        backbone: FrozenCLIP | dict | None = None,
         templates: str = 'openai_80',
         window: int | None = 224,
         stride: int = 112,
@@ -71,7 +70,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
         self.vocabulary = Vocabulary(class_names, templates)
-        self.backbone = FrozenCLIP(**(backbone or {}))
+        self.backbone = backbone if isinstance(backbone, FrozenCLIP) else FrozenCLIP(**(backbone or {}))
         if data_preprocessor is None:
             self.data_preprocessor = PicturePreprocessor.of(self.backbone.colours)
         self.refine = PAMR(**refine) if refine is not None else None
@@ -128,6 +127,18 @@ class TrainingFreeSegmentor(BaseSegmentor):
         """
         raise BenchError(f'{type(self).__name__} does not tell its attention; implement attention_weights()')
 
+    def tokens_before_last_block(self, trunk: Trunk) -> Tensor:
+        """The untouched path's input of the last block, (N, T, width)."""
+        tokens = trunk.tokens.clone()
+        for block in self.backbone.blocks[self.shared_depth : -1]:
+            block.add_(tokens)
+        return tokens
+
+    @property
+    def need(self) -> TrunkNeed:
+        """What the method asks of the trunk."""
+        return TrunkNeed(self.shared_depth, self.inner_outputs, self.inner_attention, self.positions)
+
     @property
     def shared_depth(self) -> int:
         """Blocks run untouched, which methods on one backbone can share."""
@@ -149,58 +160,10 @@ class TrainingFreeSegmentor(BaseSegmentor):
 
     def window_tokens(self, images: Tensor) -> tuple[Tensor, Trunk]:
         """Output tokens (N, 1 + h * w, embed_dim) of windows (N, 3, H, W) in fp32, and the trunk they came from."""
-        device = self.backbone.device
-        with STOPWATCH.stage('trunk', device):
-            trunk = self.backbone.trunk(
-                images, self.shared_depth, self.inner_outputs, self.inner_attention, self.positions
-            )
-        with STOPWATCH.stage('method', device):
+        with STOPWATCH.stage('trunk', self.backbone.device):
+            trunk = self.backbone.trunks(images, [self.need])[0]
+        with STOPWATCH.stage('method', self.backbone.device):
             return self.dense_tokens(trunk).float(), trunk
-
-    def patch_logits(self, images: Tensor, text: Tensor) -> Tensor:
-        """Patch logits (N, Q, h, w) of windows (N, 3, H, W) with the text vectors (Q, D), in fp32."""
-        tokens, trunk = self.window_tokens(images)
-        with STOPWATCH.stage('stitch+decide', tokens.device):
-            return self.match(tokens, text, trunk).transpose(1, 2).unflatten(2, trunk.grid)
-
-    @torch.no_grad()
-    def pixel_logits(
-        self, images: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
-    ) -> list[PixelLogits | RefinedLogits]:
-        """Logits of pictures (3, H, W) of any sizes, at the original ``sizes`` and refined where the config says so.
-
-        All windows of one size, of all pictures, share the batches of the backbone. They are views until their batch.
-        """
-        device = self.backbone.device
-        text = self.text[0]
-        layouts = [Windows.over(tuple(image.shape[-2:]), self.window, self.stride) for image in images]
-        crops = [crop for image, windows in zip(images, layouts, strict=True) for crop in windows.crop(image)]
-        by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for index, crop in enumerate(crops):
-            by_shape[tuple(crop.shape)].append(index)
-
-        batch = self.batch_of_windows(device)
-        logits: list[Tensor | None] = [None] * len(crops)
-        for indices in by_shape.values():
-            # As few batches as can be, and of like size: a small last one would cost as much as a large one.
-            for chunk in torch.tensor(indices).tensor_split(-(-len(indices) // batch)):
-                chunk = chunk.tolist()
-                with STOPWATCH.stage('trunk', device):
-                    crops_together = torch.stack([crops[index] for index in chunk])
-                out = self.patch_logits(crops_together, text)
-                for index, window_logits in zip(chunk, out, strict=True):
-                    logits[index] = window_logits
-
-        results, first = [], 0
-        for image, windows, size in zip(images, layouts, sizes, strict=True):
-            with STOPWATCH.stage('stitch+decide', device):
-                patches = torch.stack(logits[first : first + len(windows)])
-                results.append(PixelLogits(patches, windows, tuple(size)))
-            first += len(windows)
-            if self.refine is not None:
-                with STOPWATCH.stage('refine', device):
-                    results[-1] = self.refine(results[-1], image)
-        return results
 
     def decide(self, logits: PixelLogits | RefinedLogits) -> Tensor:
         """Labels (H, W) int64 of one picture; -1 where a logit is not finite."""
@@ -216,27 +179,11 @@ class TrainingFreeSegmentor(BaseSegmentor):
         """Segment pictures (3, H, W) of any sizes; labels go to ``pred_sem_seg`` at the original size.
 
         Raises:
-            BenchError: a logit is not finite; says of which picture.
+            BenchError: see :func:`segment`.
         """
         if data_samples is None:
             data_samples = [SegDataSample(metainfo=dict(ori_shape=tuple(image.shape[-2:]))) for image in inputs]
-        sizes = [tuple(sample.ori_shape[:2]) for sample in data_samples]
-        try:
-            labels = [self.decide(logits) for logits in self.pixel_logits(inputs, sizes)]
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise BenchError(
-                'out of memory; lower model.window_batch, test_dataloader.batch_size'
-                f'{" or model.refine.query_chunk" if self.refine else ""} (they change no result but by rounding)'
-            ) from None
-        # The one wait for the device in a batch.
-        broken = torch.stack([(label == NOT_FINITE).any() for label in labels]).tolist()
-        for sample in (sample for sample, bad in zip(data_samples, broken, strict=True) if bad):
-            raise BenchError(
-                f'the logits of {sample.metainfo.get("img_path", "a picture")} are not finite (NaN or infinite); '
-                f'check the weights "{self.backbone.weights_name}", or use --precision fp32 or bf16'
-            )
+        labels = segment([self], inputs, data_samples)[0]
         for sample, label in zip(data_samples, labels, strict=True):
             sample.pred_sem_seg = PixelData(data=label[None])
         return data_samples
@@ -247,7 +194,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
         Q counts every word of the class-name file, repeated ones included.
         """
         sizes = [tuple(sample.ori_shape[:2]) for sample in data_samples]
-        return [x.full()[self.vocabulary.occurrences] for x in self.pixel_logits(inputs, sizes)]
+        return [x.full()[self.vocabulary.occurrences] for x in pixel_logits([self], inputs, sizes)[0]]
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Patch features (N, embed_dim, h, w) of pictures of one size, not normalised."""

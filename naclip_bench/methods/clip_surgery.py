@@ -48,6 +48,11 @@ class CLIPSurgery(TrainingFreeSegmentor):
         second[:, 0] = tokens[:, 0]
         return self.backbone.head(second)
 
+    def attention_weights(self, trunk: Trunk) -> Tensor:
+        tokens = self.tokens_before_last_block(trunk)
+        value = self.backbone.blocks[-1].qkv(tokens)[2]
+        return (value @ value.transpose(-1, -2) * value.shape[-1] ** -0.5).softmax(-1)
+
     def match(self, tokens: Tensor, text: Tensor, trunk: Trunk) -> Tensor:
         cosines = F.normalize(tokens, dim=-1) @ text.T
         if not self.feature_surgery:

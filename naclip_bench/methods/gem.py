@@ -59,23 +59,28 @@ class GEM(TrainingFreeSegmentor):
     def dense_tokens(self, trunk: Trunk) -> Tensor:
         tokens, second = trunk.tokens.clone(), trunk.tokens.clone()
         for block in self.backbone.blocks[self.shared_depth :]:
-            second += self.self_self_attention(block, tokens)
+            weights, value = self.self_self_attention(block, tokens)
+            second += block.output(weights @ value)
             block.add_(tokens)
         return self.backbone.head(second)
 
-    def self_self_attention(self, block: Block, tokens: Tensor) -> Tensor:
-        """What the block adds to the second path, (N, T, width)."""
+    def attention_weights(self, trunk: Trunk) -> Tensor:
+        tokens = self.tokens_before_last_block(trunk)
+        return self.self_self_attention(self.backbone.blocks[-1], tokens)[0]
+
+    def self_self_attention(self, block: Block, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean of the three assignments, (N, heads, T, T), and the block's values, (N, heads, T, d)."""
         query, key, value = block.qkv(tokens)
         if self.temperature is None:
             norm = block.normalised(tokens).norm(dim=-1).mean(-1)
             tau = (norm * query.shape[-1] ** -0.5)[:, None, None, None]
         else:
             tau = self.temperature
-        heads = 0
+        weights = 0
         for features in (value, key, query):
             for _ in range(self.iterations):
                 features = F.normalize(features, dim=-1)
                 features = (features @ features.transpose(-1, -2) * tau).softmax(-1) @ features
             features = F.normalize(features, dim=-1)
-            heads = heads + (features @ features.transpose(-1, -2) * tau).softmax(-1) @ value
-        return block.output(heads / 3)
+            weights = weights + (features @ features.transpose(-1, -2) * tau).softmax(-1)
+        return weights / 3, value

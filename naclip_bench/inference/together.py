@@ -1,0 +1,139 @@
+"""Pictures through one frozen CLIP, for one method or for several: windows and trunk are run once for all of them.
+
+A method on its own goes the same way, as the only member, so that shared and separate runs are equal to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..errors import BenchError, is_out_of_memory
+from ..timing import STOPWATCH
+from .decide import NOT_FINITE
+from .pamr import RefinedLogits
+from .stitch import PixelLogits
+from .windows import Windows
+
+if TYPE_CHECKING:
+    from mmseg.structures import SegDataSample
+
+    from ..methods.base import TrainingFreeSegmentor
+
+Logits = PixelLogits | RefinedLogits
+
+
+def patch_logits(members: Sequence[TrainingFreeSegmentor], images: Tensor) -> list[Tensor]:
+    """Patch logits (N, Q, h, w) in fp32 of each member, of windows (N, 3, H, W), after one pass of the trunk."""
+    backbone = members[0].backbone
+    with STOPWATCH.stage('trunk', backbone.device):
+        trunks = backbone.trunks(images, [member.need for member in members])
+    logits = []
+    for member, trunk in zip(members, trunks, strict=True):
+        text = member.text[0]
+        with STOPWATCH.stage('method', backbone.device):
+            tokens = member.dense_tokens(trunk).float()
+        with STOPWATCH.stage('stitch+decide', backbone.device):
+            logits.append(member.match(tokens, text, trunk).transpose(1, 2).unflatten(2, trunk.grid))
+    return logits
+
+
+@torch.no_grad()
+def pixel_logits(
+    members: Sequence[TrainingFreeSegmentor], images: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
+) -> list[list[Logits]]:
+    """Logits of pictures at the original ``sizes``, refined where a member's config says so; a list for each member.
+
+    All windows of one size, of all pictures, share the batches of the backbone; members with the same windows share
+    the trunk.
+
+    Args:
+        members: methods that own one and the same backbone.
+        images: (3, H, W) each, of any sizes, normalised.
+        sizes: (H, W) of the original pictures.
+    """
+    results: list[list[Logits]] = [[] for _ in members]
+    alike: dict[tuple, list[int]] = defaultdict(list)
+    for index, member in enumerate(members):
+        alike[member.window, member.stride, member.window_batch].append(index)
+    for indices in alike.values():
+        group = [members[index] for index in indices]
+        for index, logits in zip(indices, _pixel_logits_of_like(group, images, sizes), strict=True):
+            results[index] = logits
+    return results
+
+
+def _pixel_logits_of_like(
+    members: Sequence[TrainingFreeSegmentor], images: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
+) -> list[list[Logits]]:
+    first = members[0]
+    device, batch = first.backbone.device, first.batch_of_windows(first.backbone.device)
+    layouts = [Windows.over(tuple(image.shape[-2:]), first.window, first.stride) for image in images]
+    # Windows are views of their pictures until their batch.
+    crops = [crop for image, windows in zip(images, layouts, strict=True) for crop in windows.crop(image)]
+    by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for index, crop in enumerate(crops):
+        by_shape[tuple(crop.shape)].append(index)
+
+    of_windows: list[list[Tensor | None]] = [[None] * len(crops) for _ in members]
+    for indices in by_shape.values():
+        # As few batches as can be, and of like size: a small last one would cost as much as a large one.
+        for chunk in torch.tensor(indices).tensor_split(-(-len(indices) // batch)):
+            chunk = chunk.tolist()
+            with STOPWATCH.stage('trunk', device):
+                crops_together = torch.stack([crops[index] for index in chunk])
+            for logits, out in zip(of_windows, patch_logits(members, crops_together), strict=True):
+                for index, window_logits in zip(chunk, out, strict=True):
+                    logits[index] = window_logits
+
+    results: list[list[Logits]] = []
+    for member, logits in zip(members, of_windows, strict=True):
+        remaining, of_member = iter(logits), []
+        for image, windows, size in zip(images, layouts, sizes, strict=True):
+            with STOPWATCH.stage('stitch+decide', device):
+                patches = torch.stack([next(remaining) for _ in range(len(windows))])
+                of_member.append(PixelLogits(patches, windows, tuple(size)))
+            if member.refine is not None:
+                with STOPWATCH.stage('refine', device):
+                    of_member[-1] = member.refine(of_member[-1], image)
+        results.append(of_member)
+    return results
+
+
+@torch.no_grad()
+def segment(
+    members: Sequence[TrainingFreeSegmentor], images: Sequence[Tensor], samples: Sequence[SegDataSample]
+) -> list[list[Tensor]]:
+    """Labels (H, W) int64 of every picture at its original size; a list for each member.
+
+    Raises:
+        BenchError: a logit is not finite, or memory ran out; says of which picture, or which setting to lower.
+    """
+    sizes = [tuple(sample.ori_shape[:2]) for sample in samples]
+    try:
+        labels = [
+            [member.decide(logits) for logits in of_member]
+            for member, of_member in zip(members, pixel_logits(members, images, sizes), strict=True)
+        ]
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        refined = any(member.refine for member in members)
+        raise BenchError(
+            'out of memory; lower model.window_batch, test_dataloader.batch_size'
+            f'{" or model.refine.query_chunk" if refined else ""} (they change no result but by rounding)'
+        ) from None
+    # The one wait for the device in a batch.
+    broken = torch.stack([(label == NOT_FINITE).any() for of_member in labels for label in of_member]).tolist()
+    for index, bad in enumerate(broken):
+        if bad:
+            sample = samples[index % len(samples)]
+            raise BenchError(
+                f'the logits of {sample.metainfo.get("img_path", "a picture")} are not finite (NaN or infinite); '
+                f'check the weights "{members[0].backbone.weights_name}", or use --precision fp32 or bf16'
+            )
+    return labels

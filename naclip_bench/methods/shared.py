@@ -1,0 +1,51 @@
+"""Several methods on one frozen CLIP: pictures are cut and the trunk is run once for all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import BaseSegmentor
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from ..backbones import FrozenCLIP
+from ..datasets.preprocessor import PicturePreprocessor
+from ..inference.together import segment
+
+
+@MODELS.register_module()
+class SharedTrunk(BaseSegmentor):
+    """Methods that share windows, trunk and weights; each gives what it gives alone, to the last bit in fp32.
+
+    Args:
+        members: name of each member and its config without ``backbone``: a method, or one method with other settings.
+        backbone: arguments of :class:`FrozenCLIP`.
+    """
+
+    def __init__(self, members: dict[str, dict], backbone: dict | None = None) -> None:
+        clip = FrozenCLIP(**(backbone or {}))
+        super().__init__(data_preprocessor=PicturePreprocessor.of(clip.colours))
+        self.members = nn.ModuleDict(
+            {name: MODELS.build(dict(config, backbone=clip)) for name, config in members.items()}
+        )
+
+    @torch.no_grad()
+    def predict(self, inputs: Sequence[Tensor], data_samples: list[SegDataSample]) -> list[SegDataSample]:
+        """Segment pictures; each sample's ``predictions`` holds a label map (1, H, W) by member's name.
+
+        Raises:
+            BenchError: see :func:`segment`.
+        """
+        labels = segment(list(self.members.values()), inputs, data_samples)
+        for index, sample in enumerate(data_samples):
+            maps = {name: PixelData(data=of[index][None]) for name, of in zip(self.members, labels, strict=True)}
+            sample.predictions = maps
+        return data_samples
+
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        raise NotImplementedError('ask one of the members')
+
+    encode_decode = _forward = loss = extract_feat

@@ -47,6 +47,12 @@ def add_config_arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add('config', help='path or name of a config: configs/naclip_voc21.py, or naclip_voc21')
     add('--data-root', metavar='DIR', help='folder with the data sets (default: data)')
+    add_model_arguments(parser)
+
+
+def add_model_arguments(parser: ArgumentParser) -> None:
+    """What every command that builds a model takes."""
+    add = parser.add_argument
     add(
         '--pretrained',
         metavar='WEIGHTS',
@@ -68,6 +74,20 @@ def config_of(arguments: Namespace) -> Config:
     return load_config(
         arguments.config, arguments.data_root, arguments.pretrained, arguments.precision, arguments.cfg_options
     )
+
+
+def method_config(name: str) -> str:
+    """Name of a config of the method ``name``; any other name is taken for a config's own.
+
+    Raises:
+        BenchError: there is no such method and no such config.
+    """
+    methods = [path.stem for path in (CONFIGS / '_base_' / 'methods').glob('*.py')]
+    if name in methods:
+        return f'{name}_voc20'
+    if name in config_names() or Path(name).is_file():
+        return name
+    raise BenchError(f'there is no method or config {name}{did_you_mean(name, methods + config_names())}')
 
 
 def register() -> None:

@@ -114,14 +114,14 @@ class TinyBench:
         return json.loads(((work_dir or self.work_dir) / 'result.json').read_text())
 
 
-def run_here(capfd: pytest.CaptureFixture, arguments: Sequence[str]) -> Outcome:
+def run_here(capfd: pytest.CaptureFixture, arguments: Sequence[object], command: Path = COMMAND) -> Outcome:
     capfd.readouterr()
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(record=True) as caught:
-        patch.setattr(sys, 'argv', [str(COMMAND), *arguments])
+        patch.setattr(sys, 'argv', [str(command), *map(str, arguments)])
         patch.setattr(sys, 'path', list(sys.path))
         warnings.simplefilter('default')
         with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(COMMAND), run_name='__main__')
+            runpy.run_path(str(command), run_name='__main__')
     shown = [
         warnings.formatwarning(w.message, w.category, w.filename, w.lineno) for w in caught if w.category not in HIDDEN
     ]

@@ -130,6 +130,9 @@ def test_shared_trunk_is_separate_runs_bit_for_bit():
     """All variants in one model, some with other vocabularies, windows and refinement, against each on its own."""
     members = {f'{index}': dict(settings, type=kind, window=64) for index, (kind, settings) in enumerate(VARIANTS)}
     members['whole'] = dict(type='NACLIP', window=None)
+    # Tokens shared with other class names, logits shared with other thresholds.
+    members |= {name: dict(type='NACLIP', window=64) for name in ('names', 'scale', 'refined')}
+    members['scale'].update(logit_scale=10, prob_thd=0.3)
     for index, member in enumerate(members.values()):
         member.update(stride=32, class_names=('voc21', 'cityscapes')[index % 2])
         if index % 5 == 0:

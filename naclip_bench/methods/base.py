@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import cached_property
 
 import torch
@@ -53,6 +53,8 @@ class TrainingFreeSegmentor(BaseSegmentor):
     inner_attention: tuple[int, ...] = ()
     #: How the position embedding is interpolated; see :func:`interpolate_positions`.
     positions = 'sclip'
+    #: :meth:`dense_tokens` depends on the class names.
+    reads_text = False
 
     def __init__(
         self,
@@ -86,6 +88,9 @@ class TrainingFreeSegmentor(BaseSegmentor):
         self.window, self.stride, self.window_batch = window, stride, window_batch
         self.logit_scale, self.prob_thd, self.area_thd = logit_scale, prob_thd, area_thd
         self.align_corners = False
+        # Members of one model that have the same key here share tokens or logits; alone, a method shares with nobody.
+        self.tokens_key: Hashable = id(self)
+        self.logits_key: Hashable = id(self)
 
     # ---- what a method is
 

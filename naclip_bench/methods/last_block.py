@@ -22,7 +22,7 @@ class LastBlockSegmentor(TrainingFreeSegmentor):
         """The method's attention, linear in ``value``.
 
         Args:
-            query, key, value: (N, heads, T, d) of the last block.
+            query, key, value: (N, heads, T, d) of the last block; not to be written over.
             trunk: where they came from.
 
         Returns:
@@ -30,9 +30,10 @@ class LastBlockSegmentor(TrainingFreeSegmentor):
         """
 
     def dense_tokens(self, trunk: Trunk) -> Tensor:
-        block, tokens = self.backbone.blocks[-1], trunk.tokens
-        out = block.output(self.attended(*block.qkv(tokens), trunk))
-        return self.backbone.head(block.surround(tokens, out) if self.whole_block else out)
+        block = self.backbone.blocks[-1]
+        query, key, value = trunk.once('last qkv', lambda: block.qkv(trunk.tokens))
+        out = block.output(self.attended(query, key, value, trunk))
+        return self.backbone.head(block.surround(trunk.tokens, out) if self.whole_block else out)
 
     def attention_weights(self, trunk: Trunk) -> Tensor:
         # Attention is linear in the values: what gathers the unit vectors is the weights themselves.

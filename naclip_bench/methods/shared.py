@@ -1,7 +1,12 @@
-"""Several methods on one frozen CLIP: pictures are cut and the trunk is run once for all."""
+"""Several methods on one frozen CLIP: pictures are cut and the trunk is run once for all.
+
+Members that are the same method also share its tokens, and with the same class names the logits: what is left of each
+is its refinement, thresholds and decision.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import torch
@@ -14,6 +19,10 @@ from torch import Tensor, nn
 from ..backbones import FrozenCLIP
 from ..datasets.preprocessor import PicturePreprocessor
 from ..inference.together import segment
+
+#: Settings that come behind the patch tokens, and those behind the patch logits.
+OF_VOCABULARY = ('class_names', 'templates')
+OF_DECISION = ('logit_scale', 'prob_thd', 'area_thd', 'refine')
 
 
 @MODELS.register_module()
@@ -28,9 +37,15 @@ class SharedTrunk(BaseSegmentor):
     def __init__(self, members: dict[str, dict], backbone: dict | None = None) -> None:
         clip = FrozenCLIP(**(backbone or {}))
         super().__init__(data_preprocessor=PicturePreprocessor.of(clip.colours))
-        self.members = nn.ModuleDict(
-            {name: MODELS.build(dict(config, backbone=clip)) for name, config in members.items()}
-        )
+        self.members = nn.ModuleDict()
+        for name, config in members.items():
+            member = MODELS.build(dict(config, backbone=clip))
+            of_logits = {key: value for key, value in config.items() if key not in OF_DECISION}
+            of_tokens = {
+                key: value for key, value in of_logits.items() if key not in OF_VOCABULARY or member.reads_text
+            }
+            member.logits_key, member.tokens_key = (json.dumps(key, sort_keys=True) for key in (of_logits, of_tokens))
+            self.members[name] = member
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[Tensor], data_samples: list[SegDataSample]) -> list[SegDataSample]:

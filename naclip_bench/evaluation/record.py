@@ -152,22 +152,23 @@ def result_record(
     }
 
 
-def write_json(path: Path, content: dict) -> None:
-    """Write beside and rename, so that nobody ever reads half a file; NaN becomes null, as JSON has none."""
+def write_json(path: Path, content: dict, indent: int | None = 2) -> None:
+    """Write beside and rename, so that nobody ever reads half a file."""
     temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        temporary.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + '\n')
+        temporary.write_text(json.dumps(plain(content), indent=indent, allow_nan=False) + '\n')
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """A value as it reads back from JSON; NaN becomes null, as JSON has none."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if isinstance(value, (str, int, bool, type(None))) else str(value)

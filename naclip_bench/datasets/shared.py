@@ -1,0 +1,84 @@
+"""One pass over pictures that several data sets have in common, with the ground truth of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from mmengine.dataset import Compose
+from mmseg.registry import DATASETS
+from mmseg.structures import SegDataSample
+from torch.utils.data import Dataset
+
+from ..errors import BenchError
+from .check import build_dataset, picture_names
+
+
+@DATASETS.register_module()
+class SharedPictures(Dataset):
+    """Pictures read and resized once, and a mask from each data set: VOC21 and VOC20, or COCO-Object and COCO-Stuff.
+
+    An item has ``inputs`` as a single data set gives them; its ``data_samples`` has ``truths``, label maps (H, W) by
+    data set.
+
+    Args:
+        datasets: config of each data set by name. They have the same pictures in the same order, and pipelines that
+            differ in nothing but the masks.
+        indices: which pictures; None: all.
+
+    Raises:
+        BenchError: data that are not there, or data sets whose pictures differ.
+    """
+
+    def __init__(self, datasets: dict[str, dict], indices: list[int] | None = None, **_: object) -> None:
+        self.datasets = {name: build_dataset(config) for name, config in datasets.items()}
+        self.first = next(iter(self.datasets.values()))
+        self.names = picture_names(self.first)
+        for name, dataset in self.datasets.items():
+            if picture_names(dataset) != self.names:
+                raise BenchError(f'{name} has other pictures than {next(iter(datasets))}: {dataset.data_root}')
+        steps = self.first.pipeline.transforms
+        masks = [index for index, step in enumerate(steps) if type(step).__name__ == 'LoadMask']
+        if len(masks) != 1:
+            raise BenchError('data sets can be run together where their pipelines load masks by LoadMask, once')
+        # What stands behind the masks packs them; here they are packed by hand.
+        self.read = Compose(steps[: masks[0]])
+        self.load_mask = {name: dataset.pipeline.transforms[masks[0]] for name, dataset in self.datasets.items()}
+        self.indices = list(range(len(self.names))) if indices is None else list(indices)
+
+    def full_init(self) -> None:
+        """mmengine's loop asks for it; there is nothing left to do."""
+
+    @property
+    def metainfo(self) -> dict:
+        return self.first.metainfo
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> dict:
+        place = self.indices[index]
+        results = self.read(self.first.get_data_info(place))
+        truths = {}
+        for name, dataset in self.datasets.items():
+            info = {**dataset.get_data_info(place), 'ori_shape': results['ori_shape']}
+            truths[name] = torch.from_numpy(self.load_mask[name].transform(info)['gt_seg_map'])
+        picture = torch.from_numpy(results['img']).permute(2, 0, 1).contiguous()
+        sample = SegDataSample(
+            metainfo=dict(img_path=results['img_path'], ori_shape=results['ori_shape'], sample_idx=index)
+        )
+        sample.truths = truths
+        return dict(inputs=picture, data_samples=sample)
+
+
+def picture_key(dataset: dict) -> tuple[str, ...]:
+    """What data sets must agree in to share a pass: where the pictures are, which, and how they are read.
+
+    Folders that hold the same pictures twice (COCO-Object's and COCO-Stuff's) count as the same by the files' names and
+    sizes on disk.
+    """
+    root = Path(dataset['data_root'])
+    steps = [step for step in dataset['pipeline'] if step['type'] not in ('LoadMask', 'PackSegInputs')]
+    folder = root / dataset['data_prefix']['img_path']
+    files = sorted((path.name, path.stat().st_size) for path in folder.rglob(f'*{dataset.get("img_suffix", ".jpg")}'))
+    return str(dataset.get('ann_file')), str(files), str([sorted(map(str, dict(step).items())) for step in steps])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -37,13 +38,13 @@ class SharedPictures(Dataset):
         for name, dataset in self.datasets.items():
             if picture_names(dataset) != self.names:
                 raise BenchError(f'{name} has other pictures than {next(iter(datasets))}: {dataset.data_root}')
-        steps = self.first.pipeline.transforms
-        masks = [index for index, step in enumerate(steps) if type(step).__name__ == 'LoadMask']
-        if len(masks) != 1:
-            raise BenchError('data sets can be run together where their pipelines load masks by LoadMask, once')
-        # What stands behind the masks packs them; here they are packed by hand.
-        self.read = Compose(steps[: masks[0]])
-        self.load_mask = {name: dataset.pipeline.transforms[masks[0]] for name, dataset in self.datasets.items()}
+        if len(self.datasets) > 1:
+            steps = self.first.pipeline.transforms
+            masks = _index_of_masks([type(step).__name__ for step in steps])
+            if masks is None:
+                raise BenchError('data sets run together where nothing but LoadMask and packing follows their Resize')
+            self.read = Compose(steps[:masks])
+            self.load_mask = {name: dataset.pipeline.transforms[masks] for name, dataset in self.datasets.items()}
         self.indices = list(range(len(self.names))) if indices is None else list(indices)
 
     def full_init(self) -> None:
@@ -58,6 +59,13 @@ class SharedPictures(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         place = self.indices[index]
+        if len(self.datasets) == 1:
+            (name,) = self.datasets
+            item = self.first[place]
+            sample = item['data_samples']
+            sample.truths = {name: sample.gt_sem_seg.data[0]}
+            sample.set_metainfo(dict(sample_idx=index))
+            return item
         results = self.read(self.first.get_data_info(place))
         truths = {}
         for name, dataset in self.datasets.items():
@@ -71,14 +79,22 @@ class SharedPictures(Dataset):
         return dict(inputs=picture, data_samples=sample)
 
 
+def _index_of_masks(steps: Sequence[str]) -> int | None:
+    """Where LoadMask stands, if nothing but packing follows it."""
+    return len(steps) - 2 if steps[-2:] == ['LoadMask', 'PackSegInputs'] else None
+
+
 def picture_key(dataset: dict) -> tuple[str, ...]:
     """What data sets must agree in to share a pass: where the pictures are, which, and how they are read.
 
     Folders that hold the same pictures twice (COCO-Object's and COCO-Stuff's) count as the same by the files' names and
     sizes on disk.
     """
-    root = Path(dataset['data_root'])
-    steps = [step for step in dataset['pipeline'] if step['type'] not in ('LoadMask', 'PackSegInputs')]
-    folder = root / dataset['data_prefix']['img_path']
+    kinds = [step['type'] for step in dataset['pipeline']]
+    if _index_of_masks(kinds) is None:
+        # Masks that are changed beside the pictures: nothing is shared but the very same data set.
+        return (str(dataset),)
+    steps = [sorted(map(str, dict(step).items())) for step in dataset['pipeline'][:-2]]
+    folder = Path(dataset['data_root']) / dataset['data_prefix']['img_path']
     files = sorted((path.name, path.stat().st_size) for path in folder.rglob(f'*{dataset.get("img_suffix", ".jpg")}'))
-    return str(dataset.get('ann_file')), str(files), str([sorted(map(str, dict(step).items())) for step in steps])
+    return str(dataset.get('ann_file')), str(files or folder), str(steps)

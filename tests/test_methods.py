@@ -102,6 +102,10 @@ VARIANTS = [
     ('GEM', dict(depth=4)),
     ('CLIPSurgery', dict()),
     ('NACLIP', dict()),
+    ('GCLIP', dict()),
+    ('GCLIP', dict(fuse_following=3, sigma=4)),
+    ('GCLIP', dict(fuse_following=None)),
+    ('GCLIP', dict(suppress_from=None)),
 ]
 
 
@@ -116,6 +120,7 @@ def test_windows_do_not_see_each_other(kind, settings):
     for image, sample, logits in zip(images, samples, together, strict=True):
         assert largest_difference(alone([image], [sample], mode='tensor')[0], logits) < 1e-5
     trunk = alone.backbone.trunks(picture(64, 96), [alone.need])[0]
+    trunk = alone.backbone.trunk(picture(64, 96), alone.shared_depth, alone.inner_outputs, alone.inner_attention)
     before = trunk.tokens.clone()
     alone.match(alone.dense_tokens(trunk), alone.text[0], trunk)
     assert torch.equal(trunk.tokens, before)

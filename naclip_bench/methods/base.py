@@ -32,7 +32,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
     """A frozen CLIP whose patch features are matched with class names.
 
     A subclass implements :meth:`dense_tokens`. Where its paper asks for more, it sets :attr:`changed_blocks`,
-    :attr:`inner_outputs`, :attr:`inner_attention` or :attr:`positions`, or overrides :meth:`match`.
+    :attr:`inner_outputs`, :attr:`inner_attention` or :attr:`positions`, or overrides :meth:`match` or :meth:`decide`.
 
     Args:
         class_names: bundled class-name file (``voc21``) or the path of one's own; see :class:`Vocabulary`.
@@ -115,6 +115,10 @@ class TrainingFreeSegmentor(BaseSegmentor):
         """
         return F.normalize(tokens[:, 1:], dim=-1) @ text.T
 
+    def notes(self, tokens: Tensor, trunk: Trunk) -> Sequence[object]:
+        """What :meth:`decide` finds in ``logits.notes``, one a window: nothing, unless a paper says otherwise."""
+        return [None] * len(tokens)
+
     def attention_weights(self, trunk: Trunk) -> Tensor:
         """Weights (N, heads, T, T) with which each token of the last block gathers values, [CLS] first.
 
@@ -157,11 +161,12 @@ class TrainingFreeSegmentor(BaseSegmentor):
         with STOPWATCH.stage('method', device):
             return self.dense_tokens(trunk).float(), trunk
 
-    def patch_logits(self, images: Tensor, text: Tensor) -> Tensor:
-        """Patch logits (N, Q, h, w) of windows (N, 3, H, W) with the text vectors (Q, D), in fp32."""
+    def patch_logits(self, images: Tensor, text: Tensor) -> tuple[Tensor, Sequence[object]]:
+        """Patch logits (N, Q, h, w) of windows (N, 3, H, W) with the text vectors (Q, D), in fp32, and the notes."""
         tokens, trunk = self.window_tokens(images)
         with STOPWATCH.stage('stitch+decide', tokens.device):
-            return self.match(tokens, text, trunk).transpose(1, 2).unflatten(2, trunk.grid)
+            logits = self.match(tokens, text, trunk).transpose(1, 2).unflatten(2, trunk.grid)
+            return logits, self.notes(tokens, trunk)
 
     @torch.no_grad()
     def pixel_logits(
@@ -181,21 +186,21 @@ class TrainingFreeSegmentor(BaseSegmentor):
 
         batch = self.batch_of_windows(device)
         logits: list[Tensor | None] = [None] * len(crops)
+        notes: list[object] = [None] * len(crops)
         for indices in by_shape.values():
             # As few batches as can be, and of like size: a small last one would cost as much as a large one.
             for chunk in torch.tensor(indices).tensor_split(-(-len(indices) // batch)):
                 chunk = chunk.tolist()
                 with STOPWATCH.stage('trunk', device):
                     crops_together = torch.stack([crops[index] for index in chunk])
-                out = self.patch_logits(crops_together, text)
-                for index, window_logits in zip(chunk, out, strict=True):
-                    logits[index] = window_logits
+                for index, *out in zip(chunk, *self.patch_logits(crops_together, text), strict=True):
+                    logits[index], notes[index] = out
 
         results, first = [], 0
         for image, windows, size in zip(images, layouts, sizes, strict=True):
             with STOPWATCH.stage('stitch+decide', device):
-                patches = torch.stack(logits[first : first + len(windows)])
-                results.append(PixelLogits(patches, windows, tuple(size)))
+                own = slice(first, first + len(windows))
+                results.append(PixelLogits(torch.stack(logits[own]), windows, tuple(size), notes[own]))
             first += len(windows)
             if self.refine is not None:
                 with STOPWATCH.stage('refine', device):

@@ -100,6 +100,11 @@ VARIANTS = [
     ('ClearCLIP', dict()),
     ('GEM', dict()),
     ('CLIPSurgery', dict()),
+    ('CLIPtrase', dict(eps=0.3)),
+    ('CLIPtrase', dict(recover=False, denoise=False, correlation='product', eps=7)),
+    ('CLIPtrase', dict(cluster='features', cluster_layer=12, eps=0.3)),
+    ('CLIPtrase', dict(cluster=None, weigh_by_cls=True)),
+    ('CLIPtrase', dict(layer=9, eps=0.3)),
     ('NACLIP', dict()),
 ]
 
@@ -114,7 +119,7 @@ def test_windows_do_not_see_each_other(kind, settings):
     alone = build(kind, window_batch=1, **settings)
     for image, sample, logits in zip(images, samples, together, strict=True):
         assert largest_difference(alone([image], [sample], mode='tensor')[0], logits) < 1e-5
-    trunk = alone.backbone.trunk(picture(64, 96), alone.shared_depth, attention=alone.inner_attention)
+    trunk = alone.backbone.trunk(picture(64, 96), alone.shared_depth, alone.inner_outputs, alone.inner_attention)
     before = trunk.tokens.clone()
     alone.match(alone.dense_tokens(trunk), alone.text[0], trunk)
     assert torch.equal(trunk.tokens, before)

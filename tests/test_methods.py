@@ -66,6 +66,8 @@ def test_methods_that_are_the_same_are_the_same():
         (('MaskCLIP', dict(form='released')), ('SCLIP', dict(attention='local', local_side=1))),
         (('SCLIP', dict(attention='sharpen', tau=8.0)), ('PlainCLIP', dict())),
         (('SCLIP', dict()), ('NACLIP', dict(arch='vanilla', attention='csa'))),
+        (('SCLIP', dict()), ('CLIPtrase', dict(recover='qk', cluster=None))),
+        (('PlainCLIP', dict()), ('CLIPtrase', dict(recover=None, cluster=None))),
     ]
     for (kind, settings), (other_kind, other_settings) in pairs:
         a, _ = build(kind, **settings).window_tokens(image)
@@ -101,6 +103,11 @@ VARIANTS = [
     ('GEM', dict()),
     ('GEM', dict(depth=4)),
     ('CLIPSurgery', dict()),
+    ('CLIPtrase', dict(eps=0.3)),
+    ('CLIPtrase', dict(recover=None, denoise=False, correlation='product', eps=7)),
+    ('CLIPtrase', dict(cluster='features', cluster_layer=12, eps=0.3)),
+    ('CLIPtrase', dict(cluster=None, weigh_by_cls=True)),
+    ('CLIPtrase', dict(layer=9, eps=0.3)),
     ('NACLIP', dict()),
     ('GCLIP', dict()),
     ('GCLIP', dict(fuse_following=3, sigma=4)),

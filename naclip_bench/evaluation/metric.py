@@ -73,6 +73,10 @@ class ConfusionMetric(BaseMetric):
         """Sum (C, C) int64 over the pictures that this process knows."""
         return from_cells(self.pictures.values(), len(self.classes))
 
+    def scores(self, confusion: np.ndarray) -> Scores:
+        """What the numbers of a (C, C) matrix are."""
+        return Scores.of(confusion)
+
     def evaluate(self, size: int) -> dict[str, float]:
         """Join all processes' pictures and score them; every process gets the same.
 
@@ -86,7 +90,7 @@ class ConfusionMetric(BaseMetric):
             self.pictures.update(part)
         if len(self.pictures) != size:
             raise BenchError(f'{len(self.pictures)} pictures were scored, but the data set has {size}')
-        return Scores.of(self.total()).percent()
+        return self.scores(self.total()).percent()
 
     def compute_metrics(self, results: list) -> dict:
         raise NotImplementedError('evaluate() scores the confusion matrices')

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..timing import STOPWATCH
-from .confusion import Scores, from_cells
+from .confusion import from_cells
 from .metric import ConfusionMetric
 
 #: Seconds between two lines where the output is a file and no terminal.
@@ -58,7 +58,7 @@ class ProgressHook(Hook):
                 total=self._before + self._share,
                 completed=self._before,
                 speed=0.0,
-                miou=100 * Scores.of(self._confusion).mIoU,
+                miou=100 * self._metric.scores(self._confusion).mIoU,
             )
             self._bar.start()
 
@@ -77,7 +77,7 @@ class ProgressHook(Hook):
         if self._bar is None:
             return
         speed = (self._done - self._before) / (now - self._begin)
-        miou = 100 * Scores.of(self._confusion).mIoU
+        miou = 100 * self._metric.scores(self._confusion).mIoU
         self._bar.update(self._task, completed=self._done, speed=speed, miou=miou)
         if self._bar.disable and (now - self._last_line >= LOG_EVERY or self._done == self._before + self._share):
             self._last_line = now

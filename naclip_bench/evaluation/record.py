@@ -30,6 +30,8 @@ PACKAGES = {
     'torch': ('torch',),
     'torchvision': ('torchvision',),
     'numpy': ('numpy',),
+    'pillow': ('pillow',),
+    'scikit-learn': ('scikit-learn',),
     'opencv': ('opencv-python', 'opencv-python-headless'),
     'mmengine': ('onedl-mmengine', 'mmengine'),
     'mmcv': ('onedl-mmcv', 'mmcv', 'mmcv-lite'),
@@ -69,6 +71,8 @@ def short_side(config: Config) -> int | None:
     for step in config.test_dataloader.dataset.pipeline:
         if step['type'] == 'Resize':
             return min(step['scale'])
+        if step['type'] == 'CentralSquare':
+            return step['size']
     return None
 
 

@@ -25,7 +25,6 @@ from ..inference.pamr import PAMR
 from ..methods.base import TrainingFreeSegmentor
 from ..timing import STOPWATCH
 from ..vocabulary import Vocabulary
-from .confusion import Scores
 from .journal import Journal
 from .metric import ConfusionMetric
 from .overlay import OverlayHook
@@ -219,7 +218,7 @@ def _take_up(request: Request, metric: ConfusionMetric, names: list[str]) -> set
 
 def _scores(metric: ConfusionMetric) -> dict[str, object]:
     confusion = metric.total()
-    scores = Scores.of(confusion)
+    scores = metric.scores(confusion)
     truth = confusion.sum(1)
     per_class = [
         {'class': name, 'IoU': 100 * float(iou), 'Acc': 100 * float(accuracy), 'pixels': int(pixels)}

@@ -27,8 +27,14 @@ if TYPE_CHECKING:
 Logits = PixelLogits | RefinedLogits
 
 
-def patch_logits(members: Sequence[TrainingFreeSegmentor], images: Tensor) -> dict[Hashable, Tensor]:
-    """Patch logits (N, Q, h, w) in fp32, by ``logits_key``, of windows (N, 3, H, W) after one pass of the trunk."""
+def patch_logits(
+    members: Sequence[TrainingFreeSegmentor], images: Tensor
+) -> dict[Hashable, tuple[Tensor, Sequence[object]]]:
+    """Patch logits of windows (N, 3, H, W) after one pass of the trunk.
+
+    Returns:
+        by ``logits_key``, the logits (N, Q, h, w) in fp32 and the method's notes on each window.
+    """
     backbone = members[0].backbone
     with STOPWATCH.stage('trunk', backbone.device):
         trunks = backbone.trunks(images, [member.need for member in members])
@@ -42,7 +48,8 @@ def patch_logits(members: Sequence[TrainingFreeSegmentor], images: Tensor) -> di
                 tokens[member.tokens_key] = member.dense_tokens(trunk).float()
         with STOPWATCH.stage('stitch+decide', backbone.device):
             matched = member.match(tokens[member.tokens_key], text, trunk)
-            logits[member.logits_key] = matched.transpose(1, 2).unflatten(2, trunk.grid)
+            patches = matched.transpose(1, 2).unflatten(2, trunk.grid)
+            logits[member.logits_key] = patches, member.notes(tokens[member.tokens_key], trunk)
     return logits
 
 
@@ -83,7 +90,7 @@ def _pixel_logits_of_like(
     for index, crop in enumerate(crops):
         by_shape[tuple(crop.shape)].append(index)
 
-    of_windows: dict[Hashable, list[Tensor | None]] = {member.logits_key: [None] * len(crops) for member in members}
+    of_windows: dict[Hashable, list] = {member.logits_key: [None] * len(crops) for member in members}
     for indices in by_shape.values():
         # As few batches as can be, and of like size: a small last one would cost as much as a large one.
         for chunk in torch.tensor(indices).tensor_split(-(-len(indices) // batch)):
@@ -91,17 +98,17 @@ def _pixel_logits_of_like(
             with STOPWATCH.stage('trunk', device):
                 crops_together = torch.stack([crops[index] for index in chunk])
             for key, out in patch_logits(members, crops_together).items():
-                for index, window_logits in zip(chunk, out, strict=True):
-                    of_windows[key][index] = window_logits
+                for index, *logits_and_note in zip(chunk, *out, strict=True):
+                    of_windows[key][index] = logits_and_note
 
-    of_pictures: dict[Hashable, list[PixelLogits]] = {}
-    for key, logits in of_windows.items():
-        remaining = iter(logits)
-        with STOPWATCH.stage('stitch+decide', device):
-            of_pictures[key] = [
-                PixelLogits(torch.stack([next(remaining) for _ in range(len(windows))]), windows, tuple(size))
-                for windows, size in zip(layouts, sizes, strict=True)
-            ]
+    of_pictures: dict[Hashable, list[PixelLogits]] = defaultdict(list)
+    for key, of_crops in of_windows.items():
+        first_window = 0
+        for windows, size in zip(layouts, sizes, strict=True):
+            with STOPWATCH.stage('stitch+decide', device):
+                logits, notes = zip(*of_crops[first_window : first_window + len(windows)], strict=True)
+                of_pictures[key].append(PixelLogits(torch.stack(logits), windows, tuple(size), notes))
+            first_window += len(windows)
     results: list[list[Logits]] = []
     for member in members:
         logits = of_pictures[member.logits_key]

@@ -31,7 +31,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
     """A frozen CLIP whose patch features are matched with class names.
 
     A subclass implements :meth:`dense_tokens`. Where its paper asks for more, it sets :attr:`changed_blocks`,
-    :attr:`inner_outputs`, :attr:`inner_attention` or :attr:`positions`, or overrides :meth:`match`.
+    :attr:`inner_outputs`, :attr:`inner_attention` or :attr:`positions`, or overrides :meth:`match` or :meth:`decide`.
 
     Args:
         class_names: bundled class-name file (``voc21``) or the path of one's own; see :class:`Vocabulary`.
@@ -118,6 +118,10 @@ class TrainingFreeSegmentor(BaseSegmentor):
             (N, h * w, Q).
         """
         return F.normalize(tokens[:, 1:], dim=-1) @ text.T
+
+    def notes(self, tokens: Tensor, trunk: Trunk) -> Sequence[object]:
+        """What :meth:`decide` finds in ``logits.notes``, one a window: nothing, unless a paper says otherwise."""
+        return [None] * len(tokens)
 
     def attention_weights(self, trunk: Trunk) -> Tensor:
         """Weights (N, heads, T, T) with which each token of the last block gathers values, [CLS] first.

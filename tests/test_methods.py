@@ -101,6 +101,10 @@ VARIANTS = [
     ('GEM', dict()),
     ('CLIPSurgery', dict()),
     ('NACLIP', dict()),
+    ('SCCLIP', dict()),
+    ('SCCLIP', dict(repair=False)),
+    ('SCCLIP', dict(aggregation=False)),
+    ('SCCLIP', dict(multi_level=False)),
 ]
 
 
@@ -114,10 +118,10 @@ def test_windows_do_not_see_each_other(kind, settings):
     alone = build(kind, window_batch=1, **settings)
     for image, sample, logits in zip(images, samples, together, strict=True):
         assert largest_difference(alone([image], [sample], mode='tensor')[0], logits) < 1e-5
-    trunk = alone.backbone.trunk(picture(64, 96), alone.shared_depth, attention=alone.inner_attention)
-    before = trunk.tokens.clone()
+    trunk = alone.backbone.trunk(picture(64, 96), alone.shared_depth, alone.inner_outputs, alone.inner_attention)
+    before = [x.clone() for x in (trunk.tokens, *trunk.outputs.values())]
     alone.match(alone.dense_tokens(trunk), alone.text[0], trunk)
-    assert torch.equal(trunk.tokens, before)
+    assert all(map(torch.equal, (trunk.tokens, *trunk.outputs.values()), before))
 
 
 def test_every_type_has_variants_and_configs():

@@ -113,6 +113,10 @@ VARIANTS = [
     ('GCLIP', dict(fuse_following=3, sigma=4)),
     ('GCLIP', dict(fuse_following=None)),
     ('GCLIP', dict(suppress_from=None)),
+    ('SCCLIP', dict()),
+    ('SCCLIP', dict(repair=False)),
+    ('SCCLIP', dict(aggregation=False)),
+    ('SCCLIP', dict(multi_level=False)),
 ]
 
 
@@ -129,8 +133,10 @@ def test_windows_do_not_see_each_other(kind, settings):
     trunk = alone.backbone.trunks(picture(64, 96), [alone.need])[0]
     trunk = alone.backbone.trunk(picture(64, 96), alone.shared_depth, alone.inner_outputs, alone.inner_attention)
     before = trunk.tokens.clone()
+    trunk = alone.backbone.trunk(picture(64, 96), alone.shared_depth, alone.inner_outputs, alone.inner_attention)
+    before = [x.clone() for x in (trunk.tokens, *trunk.outputs.values())]
     alone.match(alone.dense_tokens(trunk), alone.text[0], trunk)
-    assert torch.equal(trunk.tokens, before)
+    assert all(map(torch.equal, (trunk.tokens, *trunk.outputs.values()), before))
 
 
 def test_every_type_has_variants_and_configs():

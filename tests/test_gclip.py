@@ -94,7 +94,11 @@ def literal(model, image):
     emerging = None
     if following is not None:
         emerging = literal_emerging_block(all_maps, following, sigma)
-        attention = (sum(all_maps[emerging : emerging + following + 1]) + attention) / (following + 2)
+        fused = all_maps[emerging : emerging + following + 1]
+        if model.fused == 'cls':
+            # The attention of [CLS], once for every token.
+            fused = [torch.stack([block_map[:, 0]] * len(own[0]), dim=1) for block_map in fused]
+        attention = (sum(fused) + attention) / (following + 2)
     tokens = visual.ln_post(gather(final, attention, second)) @ visual.proj
     return tokens[0], attention, emerging
 
@@ -107,6 +111,7 @@ def literal(model, image):
         dict(suppress_from=None),
         dict(fuse_following=None),
         dict(fuse_following=0, suppress_from=5),
+        dict(fused='cls'),
         dict(fuse_following=4, suppress_from=10),
         dict(fuse_following=10, suppress_from=0),
         dict(fuse_following=None, suppress_from=0),

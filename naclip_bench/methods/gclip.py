@@ -37,7 +37,7 @@ from torch import Tensor
 
 from ..backbones import Trunk, attend
 from ..backbones.blocks import Block
-from ..errors import BenchError
+from ..errors import BenchError, did_you_mean
 from .base import TrainingFreeSegmentor
 
 #: What a product must exceed so as not to be 0: the smallest positive number in fp16.
@@ -89,14 +89,18 @@ def suppressed_ffn(block: Block, tokens: Tensor) -> Tensor:
     return torch.addcmul((1 - factor) * layer.bias, factor, block.ffn(tokens))
 
 
+FUSED = ('patches', 'cls')
+
+
 @MODELS.register_module()
 class GCLIP(TrainingFreeSegmentor):
-    """GCLIP and the ablations of its Tables 1, 2 and 3.
+    """GCLIP and the ablations of its Tables 1 to 4.
 
     Args:
         fuse_following: l, how many blocks after the emerging one are fused too; None: no attention map fusion.
         suppress_from: s, the block from which channels are suppressed; None: no channel suppression.
         sigma: of eq. 2. The test depends on the number of patches: other patch or window sizes may want another.
+        fused: whose rows of the fused maps every token takes: its own (``patches``) or [CLS]'s (``cls``, Table 4).
         **kwargs: see :class:`TrainingFreeSegmentor`.
     """
 
@@ -105,9 +109,12 @@ class GCLIP(TrainingFreeSegmentor):
         fuse_following: int | None = 1,
         suppress_from: int | None = 7,
         sigma: float = 100.0,
+        fused: str = 'patches',
         **kwargs: object,
     ) -> None:
         super().__init__(**kwargs)
+        if fused not in FUSED:
+            raise BenchError(f'GCLIP: unknown fused "{fused}"{did_you_mean(fused, FUSED)}')
         blocks = len(self.backbone.blocks)
         for name, value in (('fuse_following', fuse_following), ('suppress_from', suppress_from)):
             if value is not None and not (type(value) is int and 0 <= value <= blocks - 2):
@@ -115,6 +122,7 @@ class GCLIP(TrainingFreeSegmentor):
         if not sigma > 0:
             raise BenchError(f'GCLIP: sigma is {sigma}; it must be above 0')
         self.fuse_following, self.suppress_from, self.sigma = fuse_following, suppress_from, float(sigma)
+        self.fused = fused
         if suppress_from is not None:
             self.changed_blocks = blocks - suppress_from
         if fuse_following is not None:
@@ -160,4 +168,6 @@ class GCLIP(TrainingFreeSegmentor):
         maps = (attention_map(*block.qkv(tokens)[:2]) for block, tokens in zip(blocks, inputs, strict=False))
         last = len(blocks) - 1 - self.fuse_following
         emerged = emerging_maps(maps, last, self.fuse_following, self.sigma)
+        if self.fused == 'cls':
+            emerged = emerged[:, :, :1].expand_as(emerged)
         return (emerged + attention) / (self.fuse_following + 2)

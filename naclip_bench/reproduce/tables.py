@@ -241,7 +241,7 @@ def _sclip() -> list[TableSpec]:
 def _cliptrase() -> list[TableSpec]:
     unsupervised = 'an unsupervised protocol with other classes'
     off = dict(model__cluster=None)
-    clip = dict(**off, model__recover=False)
+    clip = dict(**off, model__recover=None)
     # SCLIP's attention and nothing else of CLIPtrase's, under its protocol.
     sclip = dict(**off, model__recover='qk')
     table1 = [
@@ -331,7 +331,7 @@ def _gclip() -> list[TableSpec]:
         'SCLIP': _method('sclip'),
         'CLIPtrase': _method('official/cliptrase'),
         'ClearCLIP': _method('clearclip'),
-        'ClearCLIP + CS': _method('gclip', model__fusion=None),
+        'ClearCLIP + CS': _method('gclip', model__fuse_following=None),
         'GCLIP': _method('gclip'),
     }
     table1 = [Row(name, trained, cited=TRAINED) for name in ('GroupViT', 'CoCu', 'TCL')]
@@ -343,7 +343,9 @@ def _gclip() -> list[TableSpec]:
         TableSpec(
             'gclip/table2',
             'blocks that are fused',
-            tuple(Row(f'l={depth}', 'AMF depth', **_method('gclip', model__fusion=depth)) for depth in range(5)),
+            tuple(
+                Row(f'l={depth}', 'AMF depth', **_method('gclip', model__fuse_following=depth)) for depth in range(5)
+            ),
         ),
         TableSpec(
             'gclip/table3',
@@ -352,7 +354,7 @@ def _gclip() -> list[TableSpec]:
                 Row(
                     f'CS from block {block}',
                     f'weight-norm entropy={entropy}; CS only',
-                    **_method('gclip', model__fusion=None, model__suppression=block),
+                    **_method('gclip', model__fuse_following=None, model__suppress_from=block),
                 )
                 for block, entropy in entropies.items()
             ),

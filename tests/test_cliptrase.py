@@ -229,7 +229,9 @@ def test_logits_that_are_not_finite_are_refused(settings):
 # ---- the authors' protocol
 
 
-@pytest.mark.parametrize(('size', 'square'), [((30, 47), 16), ((47, 30), 16), ((20, 20), 24), ((333, 500), 224)])
+@pytest.mark.parametrize(
+    ('size', 'square'), [((30, 47), 16), ((47, 30), 16), ((20, 20), 24), ((16, 19), 16), ((333, 500), 224)]
+)
 def test_central_square_is_torchvisions(size, square):
     from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
@@ -326,6 +328,6 @@ def test_official_run(tmp_path, capfd):
         assert overlay.width == 3 * 48 + 4 * MARGIN
 
 
-def test_what_the_configs_share_is_no_setting(capfd):
+def test_what_the_configs_share_is_no_setting():
     with pytest.raises(BenchError, match='there is no released'):
         load_config('official/cliptrase_voc20', cfg_options={'released.model.eps': 2})

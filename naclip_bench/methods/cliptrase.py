@@ -145,8 +145,7 @@ class CLIPtrase(TrainingFreeSegmentor):
 
     def correlations(self, trunk: Trunk) -> Tensor:
         """W with [CLS], (N, 1 + h * w, 1 + h * w) in fp32."""
-        at_input = self.cluster_layer == self.layer
-        tokens = trunk.tokens if at_input else trunk.outputs[self.cluster_layer - 2]
+        tokens = trunk.tokens if self.cluster_layer == self.layer else trunk.outputs[self.cluster_layer - 2]
         features = torch.stack(self.backbone.blocks[self.cluster_layer - 1].qkv(tokens)).float()
         if self.correlation == 'cosine':
             features = F.normalize(features, dim=-1)

@@ -10,7 +10,6 @@ import json
 from collections.abc import Sequence
 
 import torch
-from mmengine.structures import PixelData
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -47,17 +46,25 @@ class SharedTrunk(BaseSegmentor):
             member.logits_key, member.tokens_key = (json.dumps(key, sort_keys=True) for key in (of_logits, of_tokens))
             self.members[name] = member
 
+        #: Pictures, by their ``sample_idx``, that a member need not see again.
+        self.finished: dict[str, frozenset[int]] = {}
+
     @torch.no_grad()
     def predict(self, inputs: Sequence[Tensor], data_samples: list[SegDataSample]) -> list[SegDataSample]:
-        """Segment pictures; each sample's ``predictions`` holds a label map (1, H, W) by member's name.
+        """Segment pictures; each sample's ``predictions`` holds a label map (H, W) int16 by member's name.
+
+        Members that have finished all of the pictures are left out.
 
         Raises:
             BenchError: see :func:`segment`.
         """
-        labels = segment(list(self.members.values()), inputs, data_samples)
+        wanted = {sample.get('sample_idx') for sample in data_samples}
+        members = {
+            name: member for name, member in self.members.items() if not wanted <= self.finished.get(name, frozenset())
+        }
+        labels = segment(list(members.values()), inputs, data_samples) if members else []
         for index, sample in enumerate(data_samples):
-            maps = {name: PixelData(data=of[index][None]) for name, of in zip(self.members, labels, strict=True)}
-            sample.predictions = maps
+            sample.predictions = {name: of[index].short() for name, of in zip(members, labels, strict=True)}
         return data_samples
 
     def extract_feat(self, inputs: Tensor) -> Tensor:

@@ -101,6 +101,9 @@ VARIANTS = [
     ('GEM', dict()),
     ('CLIPSurgery', dict()),
     ('NACLIP', dict()),
+    ('ResCLIP', dict()),
+    ('ResCLIP', dict(rcs=None, sfr=(2.2, 0.7), temp_thd=0.5)),
+    ('ResCLIP', dict(sfr=None)),
 ]
 
 

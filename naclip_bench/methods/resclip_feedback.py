@@ -6,7 +6,7 @@ blurred *along the flattened patch index*, as the released code does: the end of
 beginning of the next. It is divided by its sum, and all rows by the highest value of the window.
 
 The line is Bresenham's. Which rasterisation the released code uses where a line passes between two patches is not
-known: its stored output is met to about 1e-3 for most patches, not to 1e-5.
+known. With the class map that its stored output lets one infer, tokens differ from it by 2e-3 (median), not 1e-5.
 """
 
 from __future__ import annotations

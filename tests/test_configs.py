@@ -51,6 +51,16 @@ def test_official_protocol(benchmark):
     assert config.model.get('prob_thd', 0) == (0.1 if benchmark in WITH_BACKGROUND else 0)
 
 
+@pytest.mark.parametrize('benchmark', BENCHMARKS)
+def test_clearclip_official_protocol(benchmark):
+    config = load_config(f'official/clearclip_{benchmark}')
+    thresholds = dict(voc21=0.5, pc60=0.15, coco_object=0.4)
+    assert short_side(config) == 448
+    assert (config.model.window, config.model.stride) == (224 if benchmark == 'cityscapes' else 448, 224)
+    assert (config.model.logit_scale, config.model.get('prob_thd', 0)) == (50, thresholds.get(benchmark, 0))
+    assert all(len(synonyms) == 1 for synonyms in Vocabulary(config.model.class_names).classes)
+
+
 def test_command_line_settings_reach_the_config():
     config = load_config(
         'naclip_voc21', '/somewhere', 'none', 'bf16', {'model.stride': 56, 'test_dataloader.batch_size': 3}

@@ -117,6 +117,9 @@ VARIANTS = [
     ('SCCLIP', dict(repair=False)),
     ('SCCLIP', dict(aggregation=False)),
     ('SCCLIP', dict(multi_level=False)),
+    ('ResCLIP', dict()),
+    ('ResCLIP', dict(rcs=None, sfr=(2.2, 0.7), temp_thd=0.5)),
+    ('ResCLIP', dict(sfr=None)),
 ]
 
 

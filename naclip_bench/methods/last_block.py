@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..backbones import Trunk
 from .base import TrainingFreeSegmentor
+
+
+@lru_cache(maxsize=64)
+def gaussian_neighbourhood(grid: tuple[int, int], sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """omega of NACLIP (eq. 10 and 11) for every pair of tokens, (1 + h * w, 1 + h * w); row and column 0 ([CLS]) are 0.
+
+    Args:
+        grid: (h, w) patches.
+        sigma: standard deviation of the Gaussian, in patches.
+    """
+    rows, columns = (torch.arange(side, dtype=torch.float32, device=device) for side in grid)
+    vertical, horizontal = ((axis[:, None] - axis).square() for axis in (rows, columns))
+    distance = vertical[:, None, :, None] + horizontal[None, :, None, :]
+    gaussian = torch.exp(-distance / (2 * sigma**2)).flatten(2).flatten(0, 1)
+    return F.pad(gaussian, (1, 0, 1, 0)).to(dtype)
 
 
 class LastBlockSegmentor(TrainingFreeSegmentor):

@@ -53,7 +53,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
     inner_attention: tuple[int, ...] = ()
     #: How the position embedding is interpolated; see :func:`interpolate_positions`.
     positions = 'sclip'
-    #: :meth:`dense_tokens` depends on the class names.
+    #: :meth:`dense_tokens` depends on the class names and on what follows them.
     reads_text = False
 
     def __init__(

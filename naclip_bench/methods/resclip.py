@@ -81,6 +81,7 @@ class ResCLIP(TrainingFreeSegmentor):
                 )
             self.inner_attention = RESIDUAL_BLOCKS
         self.rcs, self.sfr, self.temp_thd = rcs, sfr, temp_thd
+        self.reads_text = sfr is not None
         self.first_pass_refine = PAMR(iterations=10, dilations=(8, 16))
 
     def dense_tokens(self, trunk: Trunk) -> Tensor:

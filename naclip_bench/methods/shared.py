@@ -39,10 +39,10 @@ class SharedTrunk(BaseSegmentor):
         self.members = nn.ModuleDict()
         for name, config in members.items():
             member = MODELS.build(dict(config, backbone=clip))
-            of_logits = {key: value for key, value in config.items() if key not in OF_DECISION}
-            of_tokens = {
-                key: value for key, value in of_logits.items() if key not in OF_VOCABULARY or member.reads_text
-            }
+            of_tokens = of_logits = config
+            if not member.reads_text:
+                of_logits = {key: value for key, value in config.items() if key not in OF_DECISION}
+                of_tokens = {key: value for key, value in of_logits.items() if key not in OF_VOCABULARY}
             member.logits_key, member.tokens_key = (json.dumps(key, sort_keys=True) for key in (of_logits, of_tokens))
             self.members[name] = member
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from mmengine.dist import get_world_size, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from rich.console import Console
@@ -23,12 +23,16 @@ class ProgressHook(Hook):
 
     It also times how long the loop waits for pictures (the stage "read"). The speed is that of this run alone: resumed
     pictures count as done, not as fast. With several processes it shows the first one's share.
+
+    Args:
+        what: name of the bar; None: the data set's type.
     """
 
     #: Behind all other hooks: what they do is not waiting for pictures.
     priority = 'LOWEST'
 
-    def __init__(self) -> None:
+    def __init__(self, what: str | None = None) -> None:
+        self._what = what
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
 
@@ -39,7 +43,7 @@ class ProgressHook(Hook):
         self._seen = set(self._metric.pictures)
         self._before = self._done = len(self._seen)
         self._confusion = self._metric.total()
-        self._share = sum(len(batch) for batch in batches) if get_world_size() > 1 else self._count - self._before
+        self._share = sum(len(batch) for batch in batches) if batches.processes > 1 else self._count - self._before
         self._begin = self._waiting_since = time.perf_counter()
         self._last_line = self._begin
         if is_main_process():
@@ -54,7 +58,7 @@ class ProgressHook(Hook):
                 disable=not self._console.is_terminal,
             )
             self._task = self._bar.add_task(
-                type(dataset).__name__,
+                self._what or type(dataset).__name__,
                 total=self._before + self._share,
                 completed=self._before,
                 speed=0.0,

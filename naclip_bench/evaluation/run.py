@@ -129,7 +129,7 @@ def run(request: Request) -> dict[str, object]:
         model,
         names,
         parts,
-        _scores(metric),
+        class_scores(metric),
         times,
         selection,
         {k: str(v) for k, v in request.overrides.items()},
@@ -216,7 +216,8 @@ def _take_up(request: Request, metric: ConfusionMetric, names: list[str]) -> set
     return set()
 
 
-def _scores(metric: ConfusionMetric) -> dict[str, object]:
+def class_scores(metric: ConfusionMetric) -> dict[str, object]:
+    """Summary and per-class scores of a finished metric, as a result record has them."""
     confusion = metric.total()
     scores = metric.scores(confusion)
     truth = confusion.sum(1)

@@ -45,7 +45,7 @@ class Options:
     subset: str | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class Leaf:
     """One config on one data set, computed once however many cells show it."""
 

@@ -1,0 +1,1 @@
+"""Materials: a benchmark of pictures drawn by code, a stand-in for checking and learning."""

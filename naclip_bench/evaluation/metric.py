@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
@@ -47,21 +46,19 @@ class ConfusionMetric(BaseMetric):
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         device = data_samples[0]['pred_sem_seg']['data'].device
         with STOPWATCH.stage('metric', device):
-            matrices = [
-                confusion_matrix(
-                    sample['pred_sem_seg']['data'].squeeze(0),
-                    sample['gt_sem_seg']['data'].squeeze(0),
-                    len(self.classes),
-                    self.ignore_index,
+            counted = {
+                self._name(sample['sample_idx']): to_cells(
+                    confusion_matrix(
+                        sample['pred_sem_seg']['data'].squeeze(0),
+                        sample['gt_sem_seg']['data'].squeeze(0),
+                        len(self.classes),
+                        self.ignore_index,
+                    )
                 )
                 for sample in data_samples
-            ]
-            counted = torch.stack(matrices).cpu().numpy()
-        names = [self._name(sample['sample_idx']) for sample in data_samples]
+            }
         # A batch that was finished in part is computed whole; what the journal has is not written again.
-        finished = {
-            name: to_cells(matrix) for name, matrix in zip(names, counted, strict=True) if name not in self.pictures
-        }
+        finished = {name: cells for name, cells in counted.items() if name not in self.pictures}
         if self.journal is not None:
             self.journal.append(finished)
         self.pictures.update(finished)

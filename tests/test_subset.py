@@ -122,13 +122,13 @@ def test_bundled_subsets_follow_the_rule(key, count, real_data):
 def test_subset_says_what_it_covers():
     shown = {'a': {0}, 'b': {1, 2}}
     assert subset_text('mine', ['c', 'b', 'a'], 2, 5, shown, 4).splitlines() == [
-        '# 2 of the 3 pictures of mine: 3 of 4 classes covered, 2 masks at hand',
+        '# 2 of the 3 pictures of mine; 3 of 4 classes covered, by the masks of 2',
         '# tools/make_subset.py mine 2 --seed 5',
         f'# rule: {subset.RULE}',
         'a',
         'b',
     ]
-    assert 'classes not covered, 0 masks' in subset_text('mine', ['a'], 1, 0, {}, 4)
+    assert '1 of the 1 pictures of mine; drawn without masks' in subset_text('mine', ['a'], 1, 0, {}, 4)
 
 
 def test_cityscapes_pictures_are_found_in_their_folders():
@@ -154,7 +154,8 @@ def make(bench: TinyBench, capfd: pytest.CaptureFixture, *arguments: object) -> 
 def test_made_and_run_by_its_name(bench, capfd):
     outcome = make(bench, capfd, 'voc21', 2)
     path = bench.folder / 'subsets' / 'voc21_2.txt'
-    assert outcome.code == 0 and '2 of the 4 pictures of voc21: 3 of 21 classes covered' in outcome.stdout
+    assert outcome.code == 0
+    assert '2 of the 4 pictures of voc21; 3 of 21 classes covered, by the masks of 4' in outcome.stdout
     names = read_subset(Path('voc21_2'))
     assert len(names) == 2 and 'p2' in names
     text, time = path.read_text(), path.stat().st_mtime_ns
@@ -176,7 +177,7 @@ def test_made_from_a_list_without_data(bench, capfd):
     listed.write_text('x.jpg\np2.jpg\n')
     out.unlink()
     assert make(bench, capfd, 'voc21', 1, '--list', listed, '--out', out).code == 0
-    assert read_subset(out) == ['p2'] and '1 masks at hand' in out.read_text()
+    assert read_subset(out) == ['p2'] and '1 of 21 classes covered, by the masks of 1' in out.read_text()
 
 
 @pytest.mark.parametrize(

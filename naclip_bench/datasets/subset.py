@@ -100,9 +100,9 @@ def subset_text(
     picked = pick(names, count, seed, shown)
     covered = {label for name in picked for label in shown.get(name, ())}
     masks = len(shown.keys() & set(names))
-    cover = f'{len(covered)} of {classes} classes covered' if masks else 'classes not covered'
+    cover = f'{len(covered)} of {classes} classes covered, by the masks of {masks}' if masks else 'drawn without masks'
     head = [
-        f'{count} of the {len(names)} pictures of {dataset}: {cover}, {masks} masks at hand',
+        f'{count} of the {len(names)} pictures of {dataset}; {cover}',
         f'tools/make_subset.py {dataset} {count} --seed {seed}',
         f'rule: {RULE}',
     ]

@@ -174,7 +174,7 @@ def test_cut_archive(tmp_path, kind, part):
     # A tar is padded with zeros up to its last member, without which tarfile is content.
     length = len(content.rstrip(b'\0')) // 512 * 512 + 512 if kind == 'tar' else len(content) - 1
     whole.write_bytes(content[: length if part == 'end' else int(part * length)])
-    refused(whole, tmp_path, rf'cut\.{kind} is damaged or incomplete \(.*\); get it again')
+    refused(whole, tmp_path, rf'cut\.{kind} is damaged or incomplete \(.*\); delete it and get it again')
 
 
 def test_changed_bytes_leave_no_half_file(tmp_path):

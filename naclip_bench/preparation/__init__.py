@@ -1,1 +1,4 @@
-"""From the official archives of a data set to the folders that its benchmark reads."""
+"""From an unpacked official archive to the layout that the data sets read.
+
+Only numpy, pillow and what reads a source's format are imported here: each process of a conversion imports it anew.
+"""

@@ -220,7 +220,7 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGED as error:
-        raise BenchError(f'{path} is damaged or incomplete ({error}); get it again') from None
+        raise BenchError(f'{path} is damaged or incomplete ({error}); delete it and get it again') from None
     except (RuntimeError, NotImplementedError) as error:  # a password, a compression that zipfile lacks
         raise BenchError(f'cannot unpack {path}: {error}; unpack it yourself and give the folder') from None
 

@@ -17,7 +17,8 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from ..errors import BenchError
-from .files import amount, byte_progress, written_beside
+from .files import written_beside
+from .progress import amount, byte_progress
 
 CHUNK = 1 << 20
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path, PurePosixPath
 
-from filelock import FileLock, Timeout
 from mmengine.config import Config, ConfigDict
 
 from ..configuration import CONFIGS, DATA
@@ -16,6 +15,7 @@ from ..datasets.check import build_dataset
 from ..errors import BenchError
 from .archives import Contents, Folder, open_contents
 from .download import download, state_of
+from .lock import locked
 from .recipes import Recipe, Source
 from .unpacking import find_files, unpack
 
@@ -40,13 +40,14 @@ def prepare(recipe: Recipe, given: Sequence[Path], data_root: Path) -> None:
     if lost:
         raise BenchError(f'--from: there is no {lost[0]}')
     try:
-        with locked(data_root, recipe.family):
-            if is_complete(recipe, data_root):
-                print(f'{recipe.title} is complete in {data_root}; nothing was changed')
-            else:
+        with locked(data_root / f'.preparing-{recipe.family}.lock'):
+            try:
+                lines = _verified(recipe, data_root)
+                lines.insert(0, f'{recipe.title} is complete; nothing was changed')
+            except BenchError:
                 with ExitStack() as stack:
                     _bring_in(recipe, given, data_root, stack)
-            lines = [_what_next(recipe, benchmark, data_root) for benchmark in recipe.benchmarks]
+                lines = _verified(recipe, data_root)
             _clean_up(recipe, data_root)
     except OSError as error:
         where = f'{error.filename}: ' if error.filename else ''
@@ -74,30 +75,6 @@ def verify(benchmark: str, data_root: Path, seg_map_suffix: str = '') -> ConfigD
     return dataset
 
 
-def is_complete(recipe: Recipe, data_root: Path) -> bool:
-    try:
-        for benchmark in recipe.benchmarks:
-            verify(benchmark, data_root, recipe.seg_map_suffix)
-    except BenchError:
-        return False
-    return True
-
-
-@contextmanager
-def locked(data_root: Path, family: str) -> Iterator[None]:
-    """Keep other processes from preparing the same; the lock of a process that was killed is gone with it."""
-    data_root.mkdir(parents=True, exist_ok=True)
-    path = data_root / f'.preparing-{family}.lock'
-    try:
-        with FileLock(path, timeout=0):
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-    except Timeout:
-        raise BenchError(f'another process is preparing this data set in {data_root}; wait for it to end') from None
-
-
 def _bring_in(recipe: Recipe, given: Sequence[Path], data_root: Path, stack: ExitStack) -> None:
     staging = _staging(recipe, data_root)
     found = _find(recipe, given, data_root, stack)
@@ -112,15 +89,15 @@ def _bring_in(recipe: Recipe, given: Sequence[Path], data_root: Path, stack: Exi
     for source in recipe.sources:
         contents, names = found[source]
         folder = staging / source.folder
+        wanted = set(source.pictures()) if source.pictures else None
         if source.listed:
             unpack(contents, {source.listed: names[source.listed]}, folder)
-            listed = set((folder / source.listed).read_text().split())
-            if len(listed) != (pictures := max(source.files.values())):
-                raise BenchError(
-                    f'{contents.path}: {source.listed} names {len(listed):,} pictures, not {pictures:,}; '
-                    f'is it {source.archive}?'
-                )
-            names = {below: name for below, name in names.items() if PurePosixPath(below).stem in listed}
+            wanted = set((folder / source.listed).read_text().split())
+            if len(wanted) != (count := max(source.files.values())):
+                listed = f'{source.listed} of {contents.path} names {len(wanted):,} pictures, not {count:,}'
+                raise BenchError(f'{listed}; is it {source.archive}?')
+        if wanted is not None:
+            names = {below: name for below, name in names.items() if PurePosixPath(below).stem in wanted}
         unpack(contents, names, folder)
     print(f'laying out {recipe.title} in {data_root}', flush=True)
     recipe.lay_out(staging, data_root)
@@ -133,15 +110,12 @@ def _find(recipe: Recipe, given: Sequence[Path], data_root: Path, stack: ExitSta
         BenchError: what was given has none, or one twice.
     """
     found: dict[Source, Found] = {}
-    opened: set[Path] = set()
     for path in given:
-        contents, held = _look_into(recipe, path, stack)
-        if contents.path.resolve() in opened:
-            continue
-        opened.add(contents.path.resolve())
-        if twice := next((source for source in held if source in found), None):
-            raise BenchError(f'both {found[twice][0].path} and {path} hold {_files_of(twice)}; give one of them')
-        found |= held
+        for source, place in _look_into(recipe, path, stack).items():
+            if source in found and _first_file(*found[source]) != _first_file(*place):
+                both = f'{found[source][0].path} and {place[0].path}'
+                raise BenchError(f'both {both} hold {_files_of(source)}; give one of them')
+            found[source] = place
     for source in recipe.sources:
         for benchmark in source.shared if source not in found else ():
             with suppress(BenchError):
@@ -152,17 +126,21 @@ def _find(recipe: Recipe, given: Sequence[Path], data_root: Path, stack: ExitSta
     return found
 
 
-def _look_into(recipe: Recipe, path: Path, stack: ExitStack) -> tuple[Contents, dict[Source, Found]]:
-    """What the user gave and the sources in it; of a folder of the data set, the folder around it."""
+def _look_into(recipe: Recipe, path: Path, stack: ExitStack) -> dict[Source, Found]:
+    """The sources in what the user gave; in the folder around it, where it is itself a folder of the data set."""
     inner = {part for source in recipe.sources for glob in source.files for part in glob.split('/')[:-1]}
     for place in (path, path.resolve().parent) if path.is_dir() and path.resolve().name in inner else (path,):
         contents = stack.enter_context(closing(open_contents(place)))
         held = {source: find_files(contents, source.files, source.folder) for source in recipe.sources}
-        held = {source: (contents, names) for source, names in held.items() if names}
-        if held:
-            return contents, held
+        if any(held.values()):
+            return {source: (contents, names) for source, names in held.items() if names}
     expected = ' nor '.join(f'{_files_of(source)} of {source.archive}' for source in recipe.sources)
     raise BenchError(f'--from: {path} holds {"neither" if len(recipe.sources) > 1 else "no"} {expected}')
+
+
+def _first_file(contents: Contents, names: dict[str, str]) -> Path:
+    """Tells whether two folders, one in the other, gave the same files."""
+    return (contents.path / min(names.values())).resolve()
 
 
 def _downloaded(source: Source, data_root: Path, stack: ExitStack) -> Found:
@@ -190,12 +168,20 @@ def _by_hand(recipe: Recipe, sources: Sequence[Source], given: Sequence[Path], d
     return f'get {" and ".join(places)}, then run: {shlex.join(command)}'
 
 
-def _what_next(recipe: Recipe, benchmark: str, data_root: Path) -> str:
-    dataset = verify(benchmark, data_root, recipe.seg_map_suffix)
-    command = ['python', 'tools/test.py', f'naclip_{benchmark}', *_at(data_root)]
-    if recipe.seg_map_suffix:
-        command += ['--cfg-options', f'test_dataloader.dataset.seg_map_suffix={recipe.seg_map_suffix}']
-    return f'{benchmark}: complete in {dataset.data_root}; next: {shlex.join(command)}'
+def _verified(recipe: Recipe, data_root: Path) -> list[str]:
+    """For each benchmark a line with what to do next.
+
+    Raises:
+        BenchError: one is not complete.
+    """
+    lines = []
+    for benchmark in recipe.benchmarks:
+        folder = verify(benchmark, data_root, recipe.seg_map_suffix).data_root
+        command = ['python', 'tools/test.py', f'naclip_{benchmark}', *_at(data_root)]
+        if recipe.seg_map_suffix:
+            command += ['--cfg-options', f'test_dataloader.dataset.seg_map_suffix={recipe.seg_map_suffix}']
+        lines.append(f'{benchmark}: complete in {folder}; next: {shlex.join(command)}')
+    return lines
 
 
 def _at(data_root: Path) -> list[str]:

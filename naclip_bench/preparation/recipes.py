@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 from ..errors import BenchError, did_you_mean
-from .files import is_there, link_or_copy
+from .files import link_or_copy
+from .unpacking import counted, is_there
 
 #: Makes a data set's layout under a data root (second) of the files its sources left in a folder (first).
 LayOut = Callable[[Path, Path], None]
@@ -28,6 +29,7 @@ class Source:
         md5: where it is known for sure.
         page: where a person gets it.
         listed: a file below the folder that names the pictures needed, one a line; empty for all.
+        pictures: the same by a function, where the archive has no such list.
         shared: benchmarks that have these very files, which are taken from there where one is complete.
     """
 
@@ -38,6 +40,7 @@ class Source:
     md5: str = ''
     page: str = ''
     listed: str = ''
+    pictures: Callable[[], Iterable[str]] | None = None
     shared: tuple[str, ...] = ()
 
 
@@ -65,14 +68,14 @@ class Recipe:
 
 def as_it_is(below: str, source: Path, data_root: Path) -> None:
     """The layout of a data set that needs no conversion: all files of ``source`` in the folder ``below``."""
-    replaced = 0
+    replaced = []
     for path in sorted(path for path in source.rglob('*') if path.is_file()):
         target = data_root / below / path.relative_to(source)
         if not is_there(target, path.stat().st_size):
-            replaced += target.is_file()
+            replaced += [target] if target.is_file() else []
             link_or_copy(path, target)
     if replaced:
-        print(f'replaced {replaced:,} files of another size than in the archive')
+        print(f'replaced {counted(replaced)} of another size than in the archive, the first {replaced[0]}')
 
 
 def converter(module: str, **options: object) -> LayOut:
@@ -101,6 +104,7 @@ VOC2010 = Source(
     {'JPEGImages/*.jpg': 5105},
     url='https://thor.robots.ox.ac.uk/pascal/VOC/voc2010/VOCtrainval_03-May-2010.tar',
     md5='da459979d0c395079b5c75ee67908abb',
+    pictures=lambda: import_module(f'{__package__}.sources').context_names(),
     shared=('pc60', 'pc459'),
 )
 CONTEXT_PAGE = 'https://cs.stanford.edu/~roozbeh/pascal-context'
@@ -156,7 +160,11 @@ ADE20K = Source(
 ADE20K_FULL = Source(
     'ADE20K_2021_17_01.zip',
     'ADE20K_2021_17_01',
-    {'images/ADE/validation/**/ADE_val_*.jpg': 2000, 'images/ADE/validation/**/ADE_val_*_seg.png': 2000},
+    {
+        'images/**/ADE_val_*.jpg': 2000,
+        'images/**/ADE_val_*_seg.png': 2000,
+        'index_ade20k.pkl|index_ade20k.mat': 1,
+    },
     page='https://ade20k.csail.mit.edu (needs a registration)',
 )
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from pathlib import Path
 
 from ..errors import BenchError
 from .archives import Contents, Packed
-from .files import amount, byte_progress, is_there
+from .progress import amount, byte_progress
 
 #: An archive that says it holds this many times its own size, and more than BOMB_BYTES, is no archive of pictures.
 BOMB_RATIO, BOMB_BYTES = 100, 10**9
@@ -59,6 +59,15 @@ def find_files(contents: Contents, wanted: Mapping[str, int], folder: str) -> di
     return {name[len(root) :]: name for kinds in found[root].values() for name in kinds}
 
 
+def counted(files: Sized) -> str:
+    return f'{len(files):,} file{"s" if len(files) != 1 else ""}'
+
+
+def is_there(target: Path, size: int) -> bool:
+    """True for a file of ``size`` bytes: files come by renaming, so one of the right size is whole."""
+    return target.is_file() and target.stat().st_size == size
+
+
 def unpack(contents: Contents, names: Mapping[str, str], folder: Path) -> None:
     """Bring files to ``folder``; those that are there from an interrupted run are left.
 
@@ -77,7 +86,7 @@ def unpack(contents: Contents, names: Mapping[str, str], folder: Path) -> None:
         raise BenchError(f'{contents.path} says it holds {amount(total)}, {BOMB_RATIO} times its size; not unpacked')
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
-    line = f'{contents.path.name}: {len(todo):,} files, {amount(total)}, to {folder} ({amount(free)} are free)'
+    line = f'{contents.path.name}: {counted(todo)}, {amount(total)}, to {folder} ({amount(free)} are free)'
     if total > free:
         raise BenchError(f'the disk is too full for {line}')
     print(line, flush=True)

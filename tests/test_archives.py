@@ -18,14 +18,20 @@ from naclip_bench.preparation import unpacking
 from naclip_bench.preparation.archives import Contents, Packed, open_contents
 from naclip_bench.preparation.unpacking import find_files, unpack
 
-WANTED = {'images/*.jpg': 2, 'masks/**/*.png|masks/**/*.json': 1}
+WANTED = {'images/*.jpg': 2, 'masks/**/*.png|masks/**/*[a-f].json': 1}
 SET = {
     'images/a.jpg': b'A' * 5000,
     'images/b.jpg': b'B' * 70_000,
     'masks/x/y/a.png': b'a',
     'masks/b.json': b'',
 }
-OTHERS = {'images/c.txt': b'c', 'images/deeper/d.jpg': b'd', 'readme.txt': b'r', 'masks/e.mat': b'e'}
+OTHERS = {
+    'images/c.txt': b'c',
+    'images/deeper/d.jpg': b'd',
+    'readme.txt': b'r',
+    'masks/e.mat': b'e',
+    'masks/g.json': b'g',
+}
 
 
 def name_of(kind: str) -> str:

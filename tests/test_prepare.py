@@ -257,6 +257,15 @@ def test_lost_and_cut_files_are_mended(tmp_path, data_root, command):
 
 
 @pytest.mark.usefixtures('small')
+def test_half_a_data_set_without_a_list_is_not_complete(tmp_path, data_root, command):
+    """All pictures of the folder count, so that only their number tells."""
+    root = data_root / 'ade' / 'ADEChallengeData2016'
+    pack(root, {'images/validation/a.jpg': JPEG, 'annotations/validation/a.png': PNG})
+    archive = pack(tmp_path / 'few.zip', {'images/validation/b.jpg': JPEG, 'annotations/validation/b.png': PNG})
+    assert_failed(command('ade20k', '--from', archive), 'few.zip holds 1 of the 3 files images/validation/*.jpg')
+
+
+@pytest.mark.usefixtures('small')
 def test_two_at_once(tmp_path, data_root, command):
     archive = pack(tmp_path / 'voc.tar', voc_members(SMALL))
     data_root.mkdir()

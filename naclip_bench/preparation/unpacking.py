@@ -17,11 +17,10 @@ BOMB_RATIO, BOMB_BYTES = 100, 10**9
 
 def _pattern(glob: str) -> re.Pattern:
     """A glob below an unknown folder, the group ``root``; ``**`` is any folders, ``|`` stands between alternatives."""
-    alternatives = []
-    for alternative in glob.split('|'):
-        escaped = re.escape(alternative).replace(r'\*\*/', '(?:[^/]+/)*').replace(r'\*', '[^/]*')
-        alternatives.append(escaped)
-    return re.compile(rf'(?P<root>(?:[^/]+/)*?)(?:{"|".join(alternatives)})')
+    parts = re.findall(r'\*\*/|\[[^]]+\]|.', glob)
+    meaning = {'**/': '(?:[^/]+/)*', '*': '[^/]*', '|': '|'}
+    inside = ''.join(part if part[0] == '[' else meaning.get(part, re.escape(part)) for part in parts)
+    return re.compile(rf'(?P<root>(?:[^/]+/)*?)(?:{inside})')
 
 
 def find_files(contents: Contents, wanted: Mapping[str, int], folder: str) -> dict[str, str] | None:
@@ -37,7 +36,8 @@ def find_files(contents: Contents, wanted: Mapping[str, int], folder: str) -> di
     Raises:
         BenchError: there are too few of a kind, or two folders have them.
     """
-    names = [name for name in contents.files if not re.search(r'(^|/)(\.|__MACOSX/)', name)]
+    # Hidden files are what a file manager left, and have the pictures' names.
+    names = [name for name in contents.files if not re.search(r'(^|/)\.', name)]
     found: dict[str, dict[str, list[str]]] = {}  # by root, by glob
     for glob in wanted:
         pattern = _pattern(glob)

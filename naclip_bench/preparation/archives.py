@@ -23,6 +23,9 @@ from .files import link_or_copy, written_beside
 
 CHUNK = 1 << 20
 
+#: Links that are followed one after another, as many as Linux does.
+MOST_LINKS = 40
+
 #: What the readers of archives raise where bytes are missing or changed; each has errors of its own.
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError)
 
@@ -108,7 +111,7 @@ class Packed(Contents):
             elif kind == 'link':
                 links[name] = self._inside(leads_to, f'{raw} -> ')
         for name, target in links.items():
-            for _ in range(len(links)):  # a link may lead to a link, and two to each other
+            for _ in range(MOST_LINKS):  # a link may lead to a link, and two to each other
                 target = links.get(target, target)
             if target in self.files:
                 self.files[name] = self.files[target]

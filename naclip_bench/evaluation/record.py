@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import platform
 from datetime import datetime, timezone
 from importlib import metadata
@@ -17,6 +16,7 @@ from mmengine.dist import get_world_size
 
 from .. import __version__
 from ..datasets.check import list_hash
+from ..files import written_beside
 from ..methods.base import TrainingFreeSegmentor
 
 #: Version of the result file's schema; raised whenever a key changes its meaning. Described in docs/result.md.
@@ -158,13 +158,8 @@ def result_record(
 
 def write_json(path: Path, content: dict, indent: int | None = 2) -> None:
     """Write beside and rename, so that nobody ever reads half a file."""
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with written_beside(path) as temporary:
         temporary.write_text(json.dumps(plain(content), indent=indent, allow_nan=False) + '\n')
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def plain(value: object) -> object:

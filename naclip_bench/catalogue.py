@@ -55,7 +55,7 @@ def _datasets() -> list[tuple[str, ...]]:
     rows = []
     for path in sorted((CONFIGS / '_base_' / 'datasets').glob('*.py')):
         config = Config.fromfile(path)
-        rows.append((config.dataset, f'{config.pictures:,} pictures', config.test_dataloader.dataset.data_root))
+        rows.append((config.dataset, f'{config.pictures:,} pictures', config.test_dataloader.dataset.get('data_root', 'drawn')))
     return rows
 
 

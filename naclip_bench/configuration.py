@@ -39,7 +39,7 @@ class Overrides(DictAction):
 OWN = 'own'
 
 #: Keys that say what a leaf config is; to change them would give a result another name, not another content.
-FIXED = {'protocol', 'dataset', 'pictures', 'vocabulary', 'released', 'pipelines'}
+FIXED = {'protocol', 'dataset', 'pictures', 'note', 'vocabulary', 'released', 'pipelines'}
 
 
 def add_config_arguments(parser: ArgumentParser) -> None:
@@ -178,7 +178,7 @@ def load_config(
     if precision is not None:
         backbone['precision'] = precision
     dataset = config.test_dataloader.dataset
-    if data_root is not None:
+    if data_root is not None and 'data_root' in dataset:
         first, *rest = Path(dataset.data_root).parts
         if first != DATA:
             raise BenchError(f'--data-root takes the place of {DATA}/, but {path} has its data in {dataset.data_root}')

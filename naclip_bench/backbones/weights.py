@@ -29,6 +29,9 @@ OPENAI = (tuple(OPENAI_DATASET_MEAN), tuple(OPENAI_DATASET_STD))
 #: Entries of OpenAI's archives that describe the model and are no weights.
 NOT_WEIGHTS = ('input_resolution', 'context_length', 'vocab_size')
 
+#: Models that come with the package: an open_clip config and weights of the same name.
+BUNDLED = Path(__file__).resolve().parent.parent / 'pretrained'
+
 THREE_WAYS = (
     'give them in one of three ways: (1) with network access, let open_clip download them once; '
     '(2) set HF_HOME to a Hugging Face cache that holds them; '
@@ -70,6 +73,8 @@ def load_clip(arch: str | Mapping, pretrained: str | None) -> LoadedCLIP:
     colours = None
     if pretrained is None:
         name, state = 'made-up', made_up_weights(model.state_dict())
+    elif (BUNDLED / f'{pretrained}.safetensors').is_file():
+        name, state = pretrained, _read_file(BUNDLED / f'{pretrained}.safetensors', arch_name, quick_gelu)
     elif Path(pretrained).is_file():
         name, state = Path(pretrained).name, _read_file(Path(pretrained), arch_name, quick_gelu)
     else:
@@ -122,7 +127,8 @@ def _model_config(arch: str | Mapping) -> tuple[str, dict]:
             raise BenchError(f'arch: cannot read the open_clip model config {arch}: {error}') from None
         arch = arch.get('model_cfg', arch)
     if isinstance(arch, str):
-        config = open_clip.get_model_config(arch)
+        own = BUNDLED / f'{arch}.json'
+        config = json.loads(own.read_text()) if own.is_file() else open_clip.get_model_config(arch)
         if config is None:
             raise BenchError(f'arch: unknown model "{arch}"{did_you_mean(arch, open_clip.list_models())}')
         return arch, config

@@ -23,6 +23,10 @@ def build_dataset(config: ConfigDict) -> BaseDataset:
     """
     if config.type not in DATASETS:
         raise BenchError(f'unknown data set "{config.type}"{did_you_mean(config.type, DATASETS.module_dict)}')
+    if is_drawn(config):
+        dataset = DATASETS.build(config)
+        check_labels_of(dataset)
+        return dataset
     root = Path(config.data_root)
     wanted = [root / folder for folder in config.data_prefix.values()]
     wanted += [root / config.ann_file] if config.get('ann_file') else []
@@ -45,6 +49,11 @@ def build_dataset(config: ConfigDict) -> BaseDataset:
             )
     check_labels_of(dataset)
     return dataset
+
+
+def is_drawn(config: ConfigDict) -> bool:
+    """The data set draws its pictures and has no files."""
+    return hasattr(DATASETS.get(config['type']), 'drawn')
 
 
 def check_labels_of(dataset: BaseDataset) -> None:

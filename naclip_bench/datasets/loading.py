@@ -87,7 +87,7 @@ class LoadMask(BaseTransform):
         Raises:
             BenchError: the file cannot be decoded, or is no mask of this data set.
         """
-        labels = decode(read_file(path, 'mask'), path, 'mask', flag='unchanged', backend='pillow')
+        labels = self.read(path)
         if labels.ndim != 2:
             raise BenchError(f'the mask {path} has {labels.shape[-1]} channels; it must hold one label a pixel')
         first = int(reduce_zero_label)
@@ -115,3 +115,7 @@ class LoadMask(BaseTransform):
                     'was it converted for this data set?'
                 )
         return labels
+
+    def read(self, path: str) -> np.ndarray:
+        """The labels at ``path`` as they are stored."""
+        return decode(read_file(path, 'mask'), path, 'mask', flag='unchanged', backend='pillow')

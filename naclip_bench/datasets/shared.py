@@ -12,7 +12,7 @@ from mmseg.structures import SegDataSample
 from torch.utils.data import Dataset
 
 from ..errors import BenchError
-from .check import build_dataset, picture_names
+from .check import build_dataset, is_drawn, picture_names
 
 
 @DATASETS.register_module()
@@ -81,7 +81,8 @@ class SharedPictures(Dataset):
 
 def _index_of_masks(steps: Sequence[str]) -> int | None:
     """Where LoadMask stands, if nothing but packing follows it."""
-    return len(steps) - 2 if steps[-2:] == ['LoadMask', 'PackSegInputs'] else None
+    masks = (['LoadMask', 'PackSegInputs'], ['DrawMask', 'PackSegInputs'])
+    return len(steps) - 2 if steps[-2:] in masks else None
 
 
 def picture_key(dataset: dict) -> tuple[str, ...]:
@@ -95,6 +96,8 @@ def picture_key(dataset: dict) -> tuple[str, ...]:
         # Masks that are changed beside the pictures: nothing is shared but the very same data set.
         return (str(dataset),)
     steps = [sorted(map(str, dict(step).items())) for step in dataset['pipeline'][:-2]]
+    if is_drawn(dataset):
+        return DATASETS.get(dataset['type']).drawn, str(dataset.get('count')), str(steps)
     folder = Path(dataset['data_root']) / dataset['data_prefix']['img_path']
     files = sorted((path.name, path.stat().st_size) for path in folder.rglob(f'*{dataset.get("img_suffix", ".jpg")}'))
     return str(dataset.get('ann_file')), str(files or folder), str(steps)

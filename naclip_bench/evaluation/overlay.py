@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
 from ..datasets.square import central_square
 
@@ -99,11 +99,11 @@ class OverlayHook(Hook):
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: list | None = None
     ) -> None:
-        metainfo = runner.test_loop.dataloader.dataset.metainfo
+        dataset = runner.test_loop.dataloader.dataset
+        metainfo, load = dataset.metainfo, dataset.pipeline.transforms[0]
         colours = palette(metainfo)
         for sample in outputs:
-            with Image.open(sample.img_path) as image:
-                image = ImageOps.exif_transpose(image).convert('RGB')
+            image = Image.fromarray(load(dict(img_path=sample.img_path))['img'][..., ::-1])
             if sample.get('central_square'):
                 image = central_square(image, sample.central_square, Image.Resampling.BICUBIC)
             picture = np.asarray(image)

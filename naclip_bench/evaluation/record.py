@@ -123,6 +123,7 @@ def result_record(
         'method': type(model).__name__,
         'dataset': config.dataset,
         'protocol': config.protocol,
+        'note': config.get('note'),
         'overrides': overrides,
         'made_up_weights': backbone.made_up,
         'pictures': {'count': len(names), **selection},

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..backbones import Trunk, attend
+from ..errors import BenchError
 from .base import TrainingFreeSegmentor
 
 
@@ -29,15 +30,19 @@ class CLIPSurgery(TrainingFreeSegmentor):
 
     Args:
         feature_surgery: weight the queries and take away what they share; else plain cosines.
+        changed_blocks: how many of the last blocks attend by values.
         **kwargs: see :class:`TrainingFreeSegmentor`.
     """
 
-    changed_blocks = 6
     positions = 'bilinear'
 
-    def __init__(self, feature_surgery: bool = True, templates: str = 'openai_85', **kwargs: object) -> None:
+    def __init__(
+        self, feature_surgery: bool = True, changed_blocks: int = 6, templates: str = 'openai_85', **kwargs: object
+    ) -> None:
         super().__init__(templates=templates, **kwargs)
-        self.feature_surgery = feature_surgery
+        if changed_blocks < 1:
+            raise BenchError(f'CLIPSurgery: changed_blocks is {changed_blocks}; it must be at least 1')
+        self.feature_surgery, self.changed_blocks = feature_surgery, changed_blocks
 
     def dense_tokens(self, trunk: Trunk) -> Tensor:
         tokens, second = trunk.tokens.clone(), trunk.tokens.clone()

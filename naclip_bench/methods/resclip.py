@@ -38,12 +38,6 @@ from .base import TrainingFreeSegmentor
 from .last_block import gaussian_neighbourhood
 from .resclip_feedback import patch_labels, same_class
 
-#: Blocks, from 0, whose attention maps are averaged.
-RESIDUAL_BLOCKS = (5, 6, 7, 8)
-
-#: Standard deviation of NACLIP's Gaussian, in patches.
-SIGMA = 5.0
-
 
 @MODELS.register_module()
 class ResCLIP(TrainingFreeSegmentor):
@@ -52,6 +46,8 @@ class ResCLIP(TrainingFreeSegmentor):
     Args:
         rcs: (tau, lambda) of the residual cross-correlation, or None to leave it out.
         sfr: (tau, lambda) of the semantic feedback, or None to leave it out. With neither this is NACLIP.
+        blocks: those, from 0, whose attention maps the cross-correlation averages.
+        sigma: standard deviation of NACLIP's Gaussian, in patches.
         temp_thd: probability under which a pixel of the first pass counts as the first query.
         **kwargs: see :class:`TrainingFreeSegmentor`.
     """
@@ -61,6 +57,8 @@ class ResCLIP(TrainingFreeSegmentor):
         rcs: Sequence[float] | None = (2.0, 0.4),
         sfr: Sequence[float] | None = (1.8, 0.7),
         temp_thd: float = 0.11,
+        blocks: Sequence[int] = (5, 6, 7, 8),
+        sigma: float = 5.0,
         **kwargs: object,
     ) -> None:
         super().__init__(**kwargs)
@@ -74,13 +72,13 @@ class ResCLIP(TrainingFreeSegmentor):
         if not 0 <= temp_thd <= 1:
             raise BenchError(f'ResCLIP: temp_thd is {temp_thd}; it must be from 0 to 1')
         if rcs is not None:
-            if self.shared_depth <= RESIDUAL_BLOCKS[-1]:
+            if self.shared_depth <= max(blocks):
                 raise BenchError(
-                    f'ResCLIP: rcs looks at block {RESIDUAL_BLOCKS[-1] + 1}; '
+                    f'ResCLIP: rcs looks at block {max(blocks) + 1}; '
                     f'this backbone has {len(self.backbone.blocks)} blocks'
                 )
-            self.inner_attention = RESIDUAL_BLOCKS
-        self.rcs, self.sfr, self.temp_thd = rcs, sfr, temp_thd
+            self.inner_attention = tuple(blocks)
+        self.rcs, self.sfr, self.temp_thd, self.sigma = rcs, sfr, temp_thd, sigma
         self.reads_text = sfr is not None
         self.first_pass_refine = PAMR(iterations=10, dilations=(8, 16))
 
@@ -109,14 +107,14 @@ class ResCLIP(TrainingFreeSegmentor):
 
     def residual_weights(self, scores: Tensor, trunk: Trunk) -> Tensor:
         """Weights (N, heads, T, T) in fp32 from scores of the same shape: omega, softmax, RCS."""
-        omega = gaussian_neighbourhood(trunk.grid, SIGMA, scores.dtype, scores.device)
+        omega = gaussian_neighbourhood(trunk.grid, self.sigma, scores.dtype, scores.device)
         weights = (scores + omega).softmax(-1)
         if self.rcs is None:
             return weights
         tau, share = self.rcs
         weights *= tau * (1 - share)
-        for block in RESIDUAL_BLOCKS:
-            weights.add_(trunk.attention[block], alpha=tau * share / len(RESIDUAL_BLOCKS))
+        for block in self.inner_attention:
+            weights.add_(trunk.attention[block], alpha=tau * share / len(self.inner_attention))
         return weights
 
     def feedback(self, tokens: Tensor, trunk: Trunk) -> Tensor:

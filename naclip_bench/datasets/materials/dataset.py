@@ -1,0 +1,84 @@
+"""The Materials benchmark as a data set without files: a picture's name is its seed."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS, TRANSFORMS
+
+from ..loading import LoadMask
+from .scene import Scene, draw_scene
+from .textures import MATERIALS
+
+#: First part of every test picture's seed. Training uses 1 and 2, so that no picture is ever in both.
+TEST = 0
+
+CLASSES = tuple(words[0] for words in MATERIALS.values())
+
+
+@DATASETS.register_module()
+class MaterialsDataset(BaseSegDataset):
+    """25 classes: 0 is the ground, 1..24 are materials. Nothing is read: pictures and masks are drawn from seeds.
+
+    Args:
+        count: pictures 00000, 00001, ...
+        **kwargs: see mmseg's ``BaseSegDataset``.
+    """
+
+    METAINFO = dict(classes=('background', *CLASSES))
+
+    #: What is drawn. Data sets that draw the same have the same pictures.
+    drawn = 'materials'
+
+    def __init__(self, count: int = 200, **kwargs: object) -> None:
+        self.count = count
+        super().__init__(**kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        about = dict(reduce_zero_label=self.reduce_zero_label, label_map=self.label_map)
+        names = [f'{seed:05d}' for seed in range(self.count)]
+        return [dict(img_path=name, seg_map_path=name, seg_fields=[], **about) for name in names]
+
+
+@DATASETS.register_module()
+class Materials24Dataset(MaterialsDataset):
+    """The 24 materials; the ground is ignored (label 0 becomes 255, 1..24 become 0..23)."""
+
+    METAINFO = dict(classes=CLASSES)
+
+    def __init__(self, reduce_zero_label: bool = True, **kwargs: object) -> None:
+        super().__init__(reduce_zero_label=reduce_zero_label, **kwargs)
+
+
+@lru_cache(maxsize=16)
+def test_scene(name: str) -> Scene:
+    """The scene of a picture's name; not to be written to.
+
+    Short sides are 80 to 112 pixels, around the 96 that they are resized to, and sides up to 1 : 1.5.
+    """
+    rng = np.random.default_rng([TEST, int(name)])
+    short = int(rng.integers(80, 113))
+    sides = (short, int(short * rng.uniform(1.0, 1.5)))
+    height, width = sides if rng.random() < 0.75 else sides[::-1]
+    return draw_scene(rng, height, width, int(rng.integers(2, 8)))
+
+
+@TRANSFORMS.register_module()
+class DrawPicture(BaseTransform):
+    """What ``LoadPicture`` does, from the seed in ``img_path``: adds img (BGR), img_shape and ori_shape."""
+
+    def transform(self, results: dict) -> dict:
+        results['img'] = np.ascontiguousarray(test_scene(results['img_path']).picture[..., ::-1])
+        results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
+        return results
+
+
+@TRANSFORMS.register_module()
+class DrawMask(LoadMask):
+    """What ``LoadMask`` does, from the seed in ``seg_map_path``."""
+
+    def read(self, path: str) -> np.ndarray:
+        return test_scene(path).labels

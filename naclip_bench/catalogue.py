@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
+from .backbones.weights import BUNDLED
 from .configuration import CONFIGS
 from .datasets.subset import SUBSETS
 from .errors import BenchError, did_you_mean
@@ -55,7 +56,8 @@ def _datasets() -> list[tuple[str, ...]]:
     rows = []
     for path in sorted((CONFIGS / '_base_' / 'datasets').glob('*.py')):
         config = Config.fromfile(path)
-        rows.append((config.dataset, f'{config.pictures:,} pictures', config.test_dataloader.dataset.get('data_root', 'drawn')))
+        where = config.test_dataloader.dataset.get('data_root', 'drawn by code')
+        rows.append((config.dataset, f'{config.pictures:,} pictures', where))
     return rows
 
 
@@ -65,8 +67,9 @@ def _subsets() -> list[tuple[str, ...]]:
 
 
 def _weights() -> list[tuple[str, ...]]:
+    bundled = [(path.stem, path.stem) for path in sorted(BUNDLED.glob('*.safetensors'))]
     # open_clip offers weights trained with QuickGELU for the plain architectures too; the suite refuses those.
-    return [
+    return bundled + [
         (tag, arch)
         for arch in ARCHITECTURES
         for tag in list_pretrained_tags_by_model(arch)

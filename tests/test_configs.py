@@ -9,6 +9,7 @@ from naclip_bench.errors import BenchError
 from naclip_bench.evaluation.record import short_side
 from naclip_bench.vocabulary import Vocabulary
 
+MATERIALS = ['materials24', 'materials25']
 BENCHMARKS = ['voc21', 'voc20', 'pc60', 'pc59', 'coco_object', 'coco_stuff', 'cityscapes', 'ade20k']
 LARGE = ['pc459', 'ade847']
 WITH_BACKGROUND = {'voc21', 'pc60', 'coco_object'}
@@ -75,9 +76,9 @@ def test_command_line_settings_reach_the_config():
 
 def test_catalogue_is_read_from_the_configs():
     everything = catalogue()
-    assert {row[0] for row in everything['data sets']} == {*BENCHMARKS, *LARGE}
+    assert {row[0] for row in everything['data sets']} == {*BENCHMARKS, *LARGE, *MATERIALS}
     keys = {row[0] for row in everything['methods']}
-    assert {f'{key}_{benchmark}' for key in keys for benchmark in BENCHMARKS + LARGE} <= set(config_names())
+    assert {f'{key}_{benchmark}' for key in keys for benchmark in BENCHMARKS + LARGE + MATERIALS} <= set(config_names())
     assert all(len(row[2]) > 20 for row in everything['methods']), 'a method without its paper'
     assert ('openai', 'ViT-B-16-quickgelu') in everything['weights']
 

@@ -9,7 +9,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -26,15 +26,21 @@ from torch.nn.functional import normalize
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from naclip_bench.datasets.materials.captions import caption
-from naclip_bench.datasets.materials.scene import BACKDROPS, TEXTURES, draw_scene, paint_afresh
+from naclip_bench.datasets.materials.scene import (
+    BACKDROPS,
+    TEXTURES,
+    TRAINING,
+    VALIDATION,
+    Scene,
+    draw_scene,
+    paint_afresh,
+    single_scenes,
+)
 from naclip_bench.datasets.materials.textures import MATERIALS, Texture
 from naclip_bench.datasets.preprocessor import MEAN, STD
 from naclip_bench.errors import CommandParser, run_command
 
 ARCH = Path(__file__).resolve().parent.parent / 'naclip_bench' / 'pretrained' / 'materials.json'
-
-#: First part of every seed; the benchmark's own pictures have another (naclip_bench/datasets/materials/dataset.py).
-TRAINING, VALIDATION = 1, 2
 
 #: Swatches a texture, their side, and how many of all are drawn anew after each batch.
 SWATCHES, SIDE, RENEWED = 160, 96, 8
@@ -83,14 +89,19 @@ class ScenesAndCaptions(torch.utils.data.IterableDataset):
         swatches = Swatches(rng)
         while True:
             single = np.interp(self.progress.item(), [0, 0.5], SINGLE)
-            pictures, captions = [], []
+            drawn, captions = [], []
             for _ in range(self.batch):
                 regions = 1 if rng.random() < single else int(rng.integers(2, 6))
                 scene = draw_scene(rng, self.size, self.size, regions, swatches)
-                pictures.append(scene.picture)
+                drawn.append(scene)
                 captions.append(caption(rng, scene))
-            yield torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2), self.tokenize(captions)
+            yield pictures_of(drawn), self.tokenize(captions)
             swatches.renew(RENEWED)
+
+
+def pictures_of(scenes: Sequence[Scene]) -> torch.Tensor:
+    """(N, 3, H, W) uint8, RGB."""
+    return torch.from_numpy(np.stack([scene.picture for scene in scenes])).permute(0, 3, 1, 2)
 
 
 def normalised(pictures: torch.Tensor) -> torch.Tensor:
@@ -98,22 +109,8 @@ def normalised(pictures: torch.Tensor) -> torch.Tensor:
     return (pictures.float() - mean) / deviation
 
 
-def single_pictures(count: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures of one material each, every texture drawn afresh from seeds that training never sees."""
-    pictures, labels, seed = [], [], 0
-    while len(pictures) < count:
-        scene = draw_scene(np.random.default_rng([VALIDATION, seed]), size, size, 1)
-        seed += 1
-        if seen := scene.seen():
-            pictures.append(scene.picture)
-            labels += seen
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2), torch.tensor(labels)
-
-
 @torch.no_grad()
-def accuracy(
-    model: CLIP, pictures: torch.Tensor, labels: torch.Tensor, tokenize: open_clip.SimpleTokenizer
-) -> float:
+def accuracy(model: CLIP, pictures: torch.Tensor, labels: torch.Tensor, tokenize: open_clip.SimpleTokenizer) -> float:
     """Zero-shot accuracy by the first name of each material in seven of the templates."""
     model.eval()
     templates = OPENAI_IMAGENET_TEMPLATES[::12]
@@ -155,7 +152,8 @@ def main() -> None:
     groups = [dict(params=decayed, weight_decay=0.1), dict(params=rest, weight_decay=0.0)]
     optimizer = torch.optim.AdamW(groups, lr=arguments.lr, betas=(0.9, 0.98), eps=1e-6)
     loss_of = ClipLoss()
-    validation = single_pictures(240, size)
+    single = single_scenes(240, size, VALIDATION)
+    validation = pictures_of(single), torch.tensor([scene.seen()[0] for scene in single])
     scenes = ScenesAndCaptions(arguments.seed, arguments.batch, size, tokenize)
     begin = time.perf_counter()
     log = (arguments.out / 'log.jsonl').open('w')

@@ -18,6 +18,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 
 from ..configuration import config_names, load_config
+from ..datasets.check import is_drawn
 from ..datasets.shared import picture_key
 from ..errors import BenchError, did_you_mean
 from ..inference.windows import Windows
@@ -122,7 +123,7 @@ def make_plan(tables: Sequence[TableSpec], options: Options) -> Plan:
                     cell.leaf = _leaf(row, dataset, options, leaves)
                 if cell.paper is not None or cell.leaf is not None:
                     cells.append(cell)
-    return Plan(cells, _passes(leaves.values()))
+    return Plan(cells, passes_of(leaves.values()))
 
 
 def _check_filters(tables: Sequence[TableSpec], options: Options) -> None:
@@ -149,7 +150,7 @@ def _leaf(row: Row, dataset: str, options: Options, leaves: dict[str, Leaf]) -> 
     return leaves.setdefault(content, Leaf(name, config, {**row.overrides, **options.cfg_options}, row.measure))
 
 
-def _passes(leaves: Iterable[Leaf]) -> list[Pass]:
+def passes_of(leaves: Iterable[Leaf]) -> list[Pass]:
     shared: dict[tuple, list[Leaf]] = defaultdict(list)
     for leaf in leaves:
         backbone = json.dumps(leaf.config.model.backbone.to_dict(), sort_keys=True, default=str)
@@ -196,8 +197,9 @@ def _windows(size: tuple[int, int], window: int | None, stride: int) -> int:
 def _sizes(config: Config, options: Options) -> tuple[list[tuple[int, int]], bool]:
     """(height, width) of the pictures as the model sees them."""
     dataset = config.test_dataloader.dataset
-    root = Path(dataset.data_root)
-    paths = sorted((root / dataset.data_prefix.img_path).rglob(f'*{dataset.img_suffix}'))
+    drawn = is_drawn(dataset)
+    root = None if drawn else Path(dataset.data_root)
+    paths = [] if drawn else sorted((root / dataset.data_prefix.img_path).rglob(f'*{dataset.img_suffix}'))
     if dataset.get('ann_file') and (root / dataset.ann_file).is_file():
         names = set((root / dataset.ann_file).read_text().split())
         paths = [path for path in paths if path.name.removesuffix(dataset.img_suffix) in names]

@@ -25,5 +25,5 @@ def caption(rng: Generator, scene: Scene) -> str:
 
 
 def enumerate_words(words: Sequence[str]) -> str:
-    """"a", "a and b", "a, b and c"."""
+    """ "a", "a and b", "a, b and c"."""
     return ' and '.join([', '.join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -10,11 +10,8 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
 from ..loading import LoadMask
-from .scene import Scene, draw_scene
+from .scene import TEST, Scene, draw_scene
 from .textures import MATERIALS
-
-#: First part of every test picture's seed. Training uses 1 and 2, so that no picture is ever in both.
-TEST = 0
 
 CLASSES = tuple(words[0] for words in MATERIALS.values())
 
@@ -54,8 +51,8 @@ class Materials24Dataset(MaterialsDataset):
 
 
 @lru_cache(maxsize=16)
-def test_scene(name: str) -> Scene:
-    """The scene of a picture's name; not to be written to.
+def test_scene(name: str, scale: int = 1) -> Scene:
+    """The scene of a picture's name, each pixel drawn as ``scale`` x ``scale``; not to be written to.
 
     Short sides are 80 to 112 pixels, around the 96 that they are resized to, and sides up to 1 : 1.5.
     """
@@ -63,7 +60,7 @@ def test_scene(name: str) -> Scene:
     short = int(rng.integers(80, 113))
     sides = (short, int(short * rng.uniform(1.0, 1.5)))
     height, width = sides if rng.random() < 0.75 else sides[::-1]
-    return draw_scene(rng, height, width, int(rng.integers(2, 8)))
+    return draw_scene(rng, scale * height, scale * width, int(rng.integers(2, 8)), scale=scale)
 
 
 @TRANSFORMS.register_module()

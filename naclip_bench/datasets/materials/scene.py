@@ -13,6 +13,12 @@ from .textures import GROUNDS, MATERIALS, Texture, step
 
 TEXTURES, BACKDROPS = tuple(MATERIALS), tuple(GROUNDS)
 
+#: First part of every seed, by what the scene is for: no training scene is ever one of the test.
+TEST, TRAINING, VALIDATION = 0, 1, 2
+
+#: Seed of the scenes with a single material; far behind the pictures'.
+SINGLE = 2**32 - 1
+
 #: Paints rows and columns of a texture: (texture, rng, rows, columns) to (h, w, 3). Half-open ranges in pixels.
 Paint = Callable[[Texture, Generator, tuple[int, int], tuple[int, int]], ndarray]
 
@@ -79,12 +85,21 @@ def draw_scene(
         # A shadow two pixels down and right of the edge, then the region itself, its edge softened over one pixel.
         offset = round(2 * scale)
         shadow = 1 - 0.4 * step(inside, -3.0, 1.5)
-        below[offset:, offset:] *= shadow[:-offset or None, :-offset or None, None]
+        below[offset:, offset:] *= shadow[: -offset or None, : -offset or None, None]
         pattern = paint(TEXTURES[index], rng, rows, columns)
         pattern *= rng.uniform(0.8, 1.1) + rng.uniform(-0.05, 0.05, 3)
         below += np.clip(inside * scale + 0.5, 0, 1)[..., None] * (pattern - below)
         labels[window][inside > 0] = index + 1
     return Scene(_light(rng, picture), labels, ground)
+
+
+def single_scenes(count: int, size: int, part: int = TEST) -> list[Scene]:
+    """Scenes of ``size`` x ``size`` pixels that show one material each, to be classified."""
+    rng, scenes = np.random.default_rng([part, SINGLE]), []
+    while len(scenes) < count:
+        scene = draw_scene(rng, size, size, 1)
+        scenes += [scene] if scene.seen() else []
+    return scenes
 
 
 def _shape(
@@ -102,9 +117,7 @@ def _shape(
     u, v = np.cos(angle) * across + np.sin(angle) * down, np.cos(angle) * down - np.sin(angle) * across
     if kind < 0.55:  # a blob: a circle whose radius swings
         theta = np.arctan2(v, u)
-        swing = sum(
-            rng.uniform(0, 0.42 / k) * np.cos(k * theta + rng.uniform(0, 2 * np.pi)) for k in (2, 3, 5)
-        )
+        swing = sum(rng.uniform(0, 0.42 / k) * np.cos(k * theta + rng.uniform(0, 2 * np.pi)) for k in (2, 3, 5))
         inside = size * (1 + swing) - np.hypot(u, v)
     elif kind < 0.85:  # a box with rounded corners
         sides = size * rng.uniform(0.45, 1.0, 2)

@@ -97,7 +97,9 @@ def border(x: ndarray, y: ndarray, width: float, height: float) -> ndarray:
 
 def brick(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
     column, row, x, y = grid(u, v, 14, 6.5, 0.5)
-    clay = ramp(0.7 * at(rng, column, row) + 0.3 * noise(rng, u / 2, v / 2), (128, 44, 30), (186, 78, 52), (206, 110, 76))
+    clay = ramp(
+        0.7 * at(rng, column, row) + 0.3 * noise(rng, u / 2, v / 2), (128, 44, 30), (186, 78, 52), (206, 110, 76)
+    )
     return mix(np.full_like(clay, 0.78), clay, step(border(x, y, 14, 6.5), 0.3, 1.1))
 
 
@@ -118,7 +120,9 @@ def wood(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
     tone = at(rng, plank * 0, plank)
     along = v + 7 * noise(rng, u / 40, v / 9 + 9 * tone) + 30 * tone
     grain = 0.5 + 0.5 * np.sin(along * 1.7 + 1.5 * noise(rng, u / 8, v / 3))
-    colour = ramp(0.55 * grain + 0.3 * tone + 0.15 * noise(rng, u / 9, v / 1.2), (96, 54, 22), (158, 100, 48), (204, 150, 88))
+    colour = ramp(
+        0.55 * grain + 0.3 * tone + 0.15 * noise(rng, u / 9, v / 1.2), (96, 54, 22), (158, 100, 48), (204, 150, 88)
+    )
     return mix(colour, (52, 28, 12), 1 - step(border(0.5, v / 13 - plank, 99, 13), 0.2, 0.9))
 
 
@@ -158,7 +162,9 @@ def leopard(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
     fur = ramp(noise(rng, u / 3, v / 3), (206, 156, 84), (232, 192, 122))
     size = 0.28 + 0.14 * value
     fur = mix(fur, (160, 100, 42), 1 - step(first - size, -0.1, 0.02))
-    return mix(fur, (38, 24, 14), step(0.13 - np.abs(first - size), 0.0, 0.05) * step(noise(rng, u / 3, v / 3), 0.22, 0.36))
+    return mix(
+        fur, (38, 24, 14), step(0.13 - np.abs(first - size), 0.0, 0.05) * step(noise(rng, u / 3, v / 3), 0.22, 0.36)
+    )
 
 
 def chessboard(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
@@ -175,7 +181,12 @@ def gold(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
 def stone(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
     first, second, value = cells(rng, u / 11, v / 11, 0.7)
     edge = second - first
-    face = ramp(0.5 * value + 0.3 * noise(rng, u / 2, v / 2) + 0.2 * step(edge, 0, 0.6), (92, 94, 98), (146, 146, 144), (186, 184, 178))
+    face = ramp(
+        0.5 * value + 0.3 * noise(rng, u / 2, v / 2) + 0.2 * step(edge, 0, 0.6),
+        (92, 94, 98),
+        (146, 146, 144),
+        (186, 184, 178),
+    )
     return mix(face, (44, 44, 42), 1 - step(edge, 0.05, 0.2))
 
 
@@ -194,7 +205,12 @@ def tiles(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
 
 def denim(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
     twill = 0.5 + 0.5 * np.sin((u + v) * 1.9 + 0.8 * noise(rng, u / 4, v / 4))
-    cloth = ramp(0.5 * twill + 0.3 * layered(rng, u / 14, v / 20) + 0.2 * noise(rng, u, v), (20, 30, 72), (50, 76, 136), (124, 150, 196))
+    cloth = ramp(
+        0.5 * twill + 0.3 * layered(rng, u / 14, v / 20) + 0.2 * noise(rng, u, v),
+        (20, 30, 72),
+        (50, 76, 136),
+        (124, 150, 196),
+    )
     seam = np.abs((v + 9) % 34 - 17)
     thread = (np.abs(seam - 2.2) < 0.7) & (u % 4 < 2.6)
     return mix(cloth, (222, 150, 60), thread * 1.0)
@@ -204,21 +220,29 @@ def honeycomb(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
     size = 9.0
     height = size * np.sqrt(3)
     near = [
-        np.stack([(u - dx) / size - np.round((u - dx) / size), ((v - dy) - height * np.round((v - dy) / height)) / size])
+        np.stack(
+            [(u - dx) / size - np.round((u - dx) / size), ((v - dy) - height * np.round((v - dy) / height)) / size]
+        )
         for dx, dy in ((0, 0), (size / 2, height / 2))
     ]
     (ax, ay), (bx, by) = near
     inside = ax**2 + ay**2 < bx**2 + by**2
     x, y = np.abs(np.where(inside, ax, bx)), np.abs(np.where(inside, ay, by))
     edge = 0.5 - np.maximum(x, 0.5 * x + np.sqrt(0.75) * y)
-    honey = ramp(0.5 * noise(rng, u / 9, v / 9) + 0.5 * step(edge, 0.05, 0.5), (196, 108, 6), (240, 164, 20), (255, 212, 90))
+    honey = ramp(
+        0.5 * noise(rng, u / 9, v / 9) + 0.5 * step(edge, 0.05, 0.5), (196, 108, 6), (240, 164, 20), (255, 212, 90)
+    )
     return mix(honey, (110, 58, 8), 1 - step(edge, 0.04, 0.12))
 
 
 def marble(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
     vein = np.abs(np.sin(0.11 * (u + v) + 5 * layered(rng, u / 17, v / 17, 3)))
     fine = np.abs(np.sin(0.2 * (u - v) + 6 * layered(rng, u / 11, v / 11, 2)))
-    colour = mix(ramp(layered(rng, u / 20, v / 20), (214, 212, 216), (248, 246, 244)), (122, 120, 132), 0.5 * (1 - step(fine, 0, 0.22)))
+    colour = mix(
+        ramp(layered(rng, u / 20, v / 20), (214, 212, 216), (248, 246, 244)),
+        (122, 120, 132),
+        0.5 * (1 - step(fine, 0, 0.22)),
+    )
     return mix(colour, (74, 74, 88), 1 - step(vein, 0, 0.25))
 
 
@@ -236,7 +260,10 @@ def tartan(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
         return mix(cloth, (246, 222, 110), step(1 - np.abs((x + 12) % 24 - 12), 0, 0.6))
 
     weave = (np.floor((u + v) / 1.5) % 2 == 0)[..., None]
-    return np.where(weave, 0.65 * bands(u) + 0.35 * bands(v), 0.35 * bands(u) + 0.65 * bands(v)) + 0.04 * noise(rng, u, v)[..., None]
+    return (
+        np.where(weave, 0.65 * bands(u) + 0.35 * bands(v), 0.35 * bands(u) + 0.65 * bands(v))
+        + 0.04 * noise(rng, u, v)[..., None]
+    )
 
 
 def bamboo(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
@@ -245,13 +272,17 @@ def bamboo(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
     tone, shift = at(rng, stalk, stalk * 0), at(rng, stalk, stalk * 0)
     y = (v + 25 * shift) % 25
     round_ = np.sqrt(np.clip(1 - (2.2 * (x - 0.5)) ** 2, 0, 1))
-    colour = ramp(0.75 * round_ + 0.15 * tone + 0.1 * noise(rng, u / 1.5, v / 9), (30, 44, 12), (122, 140, 40), (214, 212, 118))
+    colour = ramp(
+        0.75 * round_ + 0.15 * tone + 0.1 * noise(rng, u / 1.5, v / 9), (30, 44, 12), (122, 140, 40), (214, 212, 118)
+    )
     return mix(colour, (70, 66, 22), (np.abs(y - 2) < 0.9) * step(round_, 0.1, 0.4))
 
 
 def rainbow(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
     hue = ((v + 0.15 * u + 4 * noise(rng, u / 30, v / 30)) / 26) % 1
-    return ramp(hue, (232, 40, 48), (250, 146, 30), (250, 232, 60), (66, 190, 76), (40, 122, 226), (134, 60, 190), (232, 40, 48))
+    return ramp(
+        hue, (232, 40, 48), (250, 146, 30), (250, 232, 60), (66, 190, 76), (40, 122, 226), (134, 60, 190), (232, 40, 48)
+    )
 
 
 def fish_scales(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
@@ -265,7 +296,9 @@ def fish_scales(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
         radius = np.hypot(x, y)
         scale = ramp(
             0.35 * at(np.random.default_rng(7), column, row) + 0.65 * step(radius, 0.5, 5.5),
-            (44, 62, 84), (108, 140, 160), (206, 224, 226),
+            (44, 62, 84),
+            (108, 140, 160),
+            (206, 224, 226),
         )
         scale = mix(scale, (24, 34, 48), step(radius, 4.5, 5.3))
         colour = np.where(((radius < 5.4) | (back == 1))[..., None], scale, colour)
@@ -276,7 +309,12 @@ def strawberry(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
     column, row, x, y = grid(u, v, 8, 7, 0.5)
     x = (x - 0.5 + 0.16 * (at(rng, column, row) - 0.5)) * 8
     y = (y - 0.5 + 0.16 * (at(rng, column, row) - 0.5)) * 7
-    flesh = ramp(0.5 * noise(rng, u / 8, v / 8) + 0.5 * step(np.hypot(x, y), 0.6, 3.6), (128, 4, 18), (206, 20, 34), (238, 62, 58))
+    flesh = ramp(
+        0.5 * noise(rng, u / 8, v / 8) + 0.5 * step(np.hypot(x, y), 0.6, 3.6),
+        (128, 4, 18),
+        (206, 20, 34),
+        (238, 62, 58),
+    )
     return mix(flesh, (250, 220, 120), 1 - step(np.hypot(x, 0.6 * y), 0.75, 1.35))
 
 
@@ -284,7 +322,9 @@ def strawberry(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
 
 
 def plaster(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
-    return ramp(0.6 * layered(rng, u / 5, v / 5, 3) + 0.2 * noise(rng, u / 40, v / 40), (196, 184, 164), (240, 232, 216))
+    return ramp(
+        0.6 * layered(rng, u / 5, v / 5, 3) + 0.2 * noise(rng, u / 40, v / 40), (196, 184, 164), (240, 232, 216)
+    )
 
 
 def concrete(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
@@ -300,7 +340,9 @@ def paper(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
 
 def cardboard(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
     flute = 0.5 + 0.5 * np.sin(u * 0.9)
-    return ramp(0.3 * flute + 0.5 * layered(rng, u / 12, v / 30, 2) + 0.2 * noise(rng, u, v), (140, 104, 70), (192, 154, 112))
+    return ramp(
+        0.3 * flute + 0.5 * layered(rng, u / 12, v / 30, 2) + 0.2 * noise(rng, u, v), (140, 104, 70), (192, 154, 112)
+    )
 
 
 def felt(rng: Generator, u: ndarray, v: ndarray) -> ndarray:

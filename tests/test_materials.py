@@ -1,0 +1,229 @@
+"""The Materials benchmark: what it draws, what its tiny CLIP knows, and how the suite runs it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
+from PIL import Image
+from safetensors import safe_open
+from tiny import COMMAND, run_here
+from torch.utils.data import DataLoader
+
+from naclip_bench.backbones import FrozenCLIP
+from naclip_bench.backbones.weights import BUNDLED
+from naclip_bench.configuration import CONFIGS, load_config
+from naclip_bench.datasets.check import build_dataset, picture_names
+from naclip_bench.datasets.materials.captions import caption
+from naclip_bench.datasets.materials.dataset import test_scene as scene_of
+from naclip_bench.datasets.materials.scene import BACKDROPS, TEXTURES, draw_scene
+from naclip_bench.datasets.materials.textures import GROUNDS, MATERIALS
+from naclip_bench.datasets.shared import SharedPictures, picture_key
+from naclip_bench.vocabulary import Vocabulary
+
+TOOLS = COMMAND.parent
+WEIGHTS = BUNDLED / 'materials.safetensors'
+
+#: sha256 of picture and labels of the first test pictures.
+DRAWN = {
+    '00000': '06a923f41e4fa4af51b7061e1c1a9add4f5fbb1d12b3956e000d5270a226f748',
+    '00001': 'e437b807a41c7ade059658be4b6ea310a27f4cdaccf45eb582e56a09a8499ad1',
+    '00199': 'bf9ecfa5dd272a3d9a59faaddfd913dcd1f554e0a5aa6f73399ec21c77340a1f',
+}
+
+#: As FrozenCLIP computes it; a new training changes it.
+WEIGHTS_HASH = ''
+
+
+def config_of(name: str, **dataset: object) -> dict:
+    config = load_config(name)
+    config.test_dataloader.dataset.update(dataset)
+    return config
+
+
+@pytest.mark.parametrize('name', DRAWN)
+def test_a_seed_draws_the_same_bytes_everywhere(name):
+    scene = scene_of(name)
+    assert hashlib.sha256(scene.picture.tobytes() + scene.labels.tobytes()).hexdigest() == DRAWN[name]
+
+
+def test_workers_and_order_change_no_byte():
+    dataset = build_dataset(config_of('naclip_materials25', count=6).test_dataloader.dataset)
+
+    def items(order: list[int], workers: int) -> dict[int, tuple[bytes, bytes]]:
+        scene_of.cache_clear()
+        loader = DataLoader(dataset, sampler=order, batch_size=None, num_workers=workers)
+        samples = [(item['inputs'], item['data_samples']) for item in loader]
+        return {
+            sample.sample_idx: (picture.numpy().tobytes(), sample.gt_sem_seg.data.numpy().tobytes())
+            for picture, sample in samples
+        }
+
+    assert items([0, 1, 2, 3, 4, 5], 0) == items([5, 3, 1, 4, 2, 0], 2)
+
+
+def test_pictures_are_of_the_stated_sizes_and_show_every_class():
+    scenes = [scene_of(f'{seed:05d}') for seed in range(60)]
+    short, long = zip(*(sorted(scene.labels.shape) for scene in scenes), strict=True)
+    assert min(short) >= 80 and max(short) <= 112 and min(short) < 96 < max(short)
+    assert all(1 <= b / a <= 1.5 for a, b in zip(short, long, strict=True))
+    assert set().union(*(np.unique(scene.labels).tolist() for scene in scenes)) == set(range(25))
+
+
+def test_a_mask_says_exactly_where_a_texture_is():
+    """With textures of one colour each, no shadow reaches over an edge: labels can be read off the picture."""
+    colours = {texture: index for index, texture in enumerate(TEXTURES, 1)} | dict.fromkeys(BACKDROPS, 0)
+
+    def paint(texture, rng, rows, columns):
+        return np.full((rows[1] - rows[0], columns[1] - columns[0], 3), colours[texture] / 24)
+
+    for seed in range(10):
+        scene = draw_scene(np.random.default_rng(seed), 64, 80, 3, paint)
+        flat = draw_scene(np.random.default_rng(seed), 64, 80, 3, paint)
+        assert (scene.picture == flat.picture).all()
+        for label in np.unique(scene.labels):
+            inside = scene.labels == label
+            # Away from its edges a region has its own colour, up to the scene's light, shadow and grain.
+            core = (
+                inside & np.roll(inside, 3, 0) & np.roll(inside, -3, 0) & np.roll(inside, 3, 1) & np.roll(inside, -3, 1)
+            )
+            if label and core.sum() > 20:
+                seen = np.median(scene.picture[core]) / 255
+                assert abs(seen - label / 24) < 0.5 * label / 24 + 0.1
+            if not label and core.any():
+                assert np.median(scene.picture[core]) < 20
+
+
+def test_finer_pictures_are_the_same_scene():
+    coarse, fine = scene_of('00006').labels, scene_of('00006', 3).labels
+    assert fine.shape == tuple(3 * side for side in coarse.shape)
+    assert (fine[1::3, 1::3] == coarse).mean() > 0.97
+
+
+def test_class_sets():
+    with_ground, without = (
+        build_dataset(config_of(name, count=2).test_dataloader.dataset)
+        for name in ('naclip_materials25', 'naclip_materials24')
+    )
+    assert with_ground.metainfo['classes'] == ('background', *without.metainfo['classes'])
+    assert picture_names(with_ground) == picture_names(without) == ['00000', '00001']
+    for k in range(2):
+        labels = scene_of(f'{k:05d}').labels.astype(int)
+        assert (with_ground[k]['data_samples'].gt_sem_seg.data[0].numpy() == labels).all()
+        assert (without[k]['data_samples'].gt_sem_seg.data[0].numpy() == np.where(labels == 0, 255, labels - 1)).all()
+
+
+def test_class_names_are_the_words_of_the_captions():
+    lines = [list(words) for words in MATERIALS.values()]
+    assert Vocabulary('materials24').classes == lines
+    assert Vocabulary('materials25').classes == [list(GROUNDS.values()), *lines]
+
+
+def test_a_caption_names_what_is_seen_and_nothing_else():
+    class_of = {word: index for index, words in enumerate(MATERIALS.values()) for word in words}
+    # What stands around the words in each template.
+    templates = [re.compile(re.escape(template('\0')).replace('\0', '(.*)')) for template in OPENAI_IMAGENET_TEMPLATES]
+    grounds_named = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        scene = draw_scene(rng, 64, 64, seed % 4 + 1)
+        text = caption(rng, scene)
+        readings = [match[1] for template in templates if (match := template.fullmatch(text))]
+        words, _, ground = min(readings, key=len).partition(' on ')
+        grounds_named += bool(ground)
+        assert ground in ('', GROUNDS[BACKDROPS[scene.ground]])
+        named = {class_of[word] for word in re.split(', | and ', words)} if scene.seen() else set()
+        assert named == set(scene.seen())
+    assert 10 < grounds_named < 50
+
+
+def test_both_class_sets_share_a_pass():
+    configs = {
+        name: config_of(f'naclip_{name}', count=3).test_dataloader.dataset for name in ('materials25', 'materials24')
+    }
+    keys = {picture_key(config) for config in configs.values()}
+    assert len(keys) == 1
+    assert picture_key(config_of('naclip_materials24', count=4).test_dataloader.dataset) not in keys
+    shared = SharedPictures(configs)
+    for index in range(3):
+        item = shared[index]
+        for name, config in configs.items():
+            alone = build_dataset(config)[index]
+            assert (item['inputs'] == alone['inputs']).all()
+            assert (item['data_samples'].truths[name] == alone['data_samples'].gt_sem_seg.data[0]).all()
+
+
+# ---- the tiny CLIP
+
+
+def test_bundled_weights():
+    assert WEIGHTS.stat().st_size <= 8e6
+    with safe_open(WEIGHTS, 'pt') as file:
+        assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float16}  # noqa: SIM118
+    clip = FrozenCLIP('materials', 'materials')
+    assert (clip.weights_name, clip.arch, clip.made_up) == ('materials', 'materials', False)
+    assert clip.weights_hash == WEIGHTS_HASH
+    assert FrozenCLIP(str(BUNDLED / 'materials.json'), str(WEIGHTS)).weights_hash == WEIGHTS_HASH
+
+
+def test_zero_shot_classification():
+    """A tenth of what tools/materials_table.py runs."""
+    accuracy, low, high = runpy.run_path(str(TOOLS / 'materials_table.py'))['zero_shot'](100)
+    assert low < accuracy < high or accuracy == 100
+    assert accuracy >= 90
+
+
+def run(capfd: pytest.CaptureFixture, work_dir: Path, config: str, *more: str) -> dict:
+    arguments = [
+        config,
+        '--limit',
+        '24',
+        '--work-dir',
+        work_dir,
+        *more,
+        '--cfg-options',
+        'test_dataloader.num_workers=0',
+    ]
+    outcome = run_here(capfd, arguments)
+    assert outcome.code in (0, None), outcome.stderr
+    assert 'stand-in' in outcome.stdout
+    return json.loads((work_dir / 'result.json').read_text())
+
+
+def test_naclip_beats_clip_and_says_what_it_is(capfd, tmp_path):
+    """The command as the README has it, but for the number of pictures."""
+    result = run(capfd, tmp_path / 'naclip', 'naclip_materials24', '--show-dir', str(tmp_path / 'drawn'))
+    assert result['pictures']['official'] == 200 and 'stand-in' in result['note']
+    with Image.open(tmp_path / 'drawn' / '00000.png') as overlay:
+        assert overlay.width > 3 * scene_of('00000').labels.shape[1]
+    # A folder of other data sets is no matter to drawn pictures.
+    clip = run(capfd, tmp_path / 'clip', 'clip_materials24', '--data-root', '/nowhere')
+    assert result['metrics']['mIoU'] >= 2 * clip['metrics']['mIoU']
+
+
+def test_training_writes_weights_that_load(capfd, tmp_path, monkeypatch):
+    script = runpy.run_path(str(TOOLS / 'train_materials_clip.py'))
+    main = script['main']
+    monkeypatch.setitem(main.__globals__, 'SWATCHES', 1)
+    monkeypatch.setattr('sys.argv', ['train', '--steps', '2', '--batch', '4', '--out', str(tmp_path)])
+    threads = torch.get_num_threads()
+    main()
+    torch.set_num_threads(threads)
+    log = [json.loads(line) for line in (tmp_path / 'log.jsonl').read_text().splitlines()]
+    assert [entry['step'] for entry in log] == [1, 2] and 0 <= log[-1]['accuracy'] <= 1
+    assert FrozenCLIP('materials', str(tmp_path / 'materials.safetensors')).weights_hash != WEIGHTS_HASH
+
+
+def test_every_method_has_both_configs():
+    methods = [path.stem for path in (CONFIGS / '_base_' / 'methods').glob('*.py')]
+    for name in (f'{method}_materials{classes}' for method in methods for classes in (24, 25)):
+        config = load_config(name)
+        assert (config.model.window, config.model.stride, config.model.backbone.pretrained) == (64, 32, 'materials')
+        assert config.model.get('prob_thd', 0) == (0.1 if name.endswith('25') else 0)

@@ -1,0 +1,96 @@
+"""Print what the tiny CLIP and every method reach on Materials, with 95 % intervals over pictures.
+
+python tools/materials_table.py > table.md
+
+Materials is a stand-in for checking and learning: these are numbers of no paper.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from naclip_bench.errors import CommandParser, run_command
+
+SETS = ('materials24', 'materials25')
+
+
+def zero_shot(pictures: int) -> tuple[float, float, float]:
+    """Accuracy of CLIP on pictures of one material each, and its Wilson interval; in percent."""
+    import numpy as np
+    import torch
+    from scipy.stats import binomtest
+    from torch.nn.functional import normalize
+
+    from naclip_bench.backbones import FrozenCLIP
+    from naclip_bench.datasets.materials.dataset import CLASSES
+    from naclip_bench.datasets.materials.scene import single_scenes
+    from naclip_bench.datasets.preprocessor import PicturePreprocessor
+    from naclip_bench.vocabulary import TEMPLATES, text_vectors
+
+    clip = FrozenCLIP('materials', 'materials').eval()
+    text = text_vectors(clip, CLASSES, TEMPLATES['openai_80'])
+    scenes = single_scenes(pictures, clip.clip.visual.image_size[0])
+    inputs = [torch.from_numpy(scene.picture[..., ::-1].copy()).permute(2, 0, 1) for scene in scenes]
+    images = torch.stack(PicturePreprocessor()(dict(inputs=inputs))['inputs'])
+    guesses = (normalize(clip.encode_image(images), dim=-1) @ text.T).argmax(-1).numpy()
+    right = int((guesses == np.array([scene.seen()[0] for scene in scenes])).sum())
+    ends = binomtest(right, pictures).proportion_ci(method='wilson')
+    return 100 * right / pictures, 100 * ends.low, 100 * ends.high
+
+
+def interval(cells: list, classes: int, resamples: int = 2000) -> tuple[float, float]:
+    """The 95 % percentile interval of mIoU, in percent, over pictures drawn again with replacement."""
+    import numpy as np
+
+    from naclip_bench.evaluation.confusion import from_cells
+
+    matrices = np.stack([from_cells([picture], classes) for picture in cells]).astype(float)
+    areas = np.stack([np.diagonal(matrices, axis1=1, axis2=2), matrices.sum(2), matrices.sum(1)], axis=1)
+    draws = np.random.default_rng(0).multinomial(len(cells), np.full(len(cells), 1 / len(cells)), resamples)
+    hits, truth, predicted = np.moveaxis(np.tensordot(draws, areas, 1), 1, 0)
+    with np.errstate(invalid='ignore'):
+        values = 100 * np.nanmean(hits / (truth + predicted - hits), axis=1)
+    low, high = np.quantile(values, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def main() -> None:
+    parser = CommandParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--limit', type=int, metavar='N', help='only the first N pictures')
+    parser.add_argument('--classified', type=int, default=1000, help='pictures of one material (default: %(default)s)')
+    parser.add_argument('--store', type=Path, default=Path('work_dirs/results'), help='where results are kept')
+    arguments = parser.parse_args()
+
+    from naclip_bench.configuration import config_names, load_config, register
+
+    register()
+    from naclip_bench.reproduce.plan import Leaf, Options, Plan, passes_of
+    from naclip_bench.reproduce.run import run_plan
+    from naclip_bench.reproduce.store import Store
+
+    names = [name for name in config_names() if name.endswith(SETS)]
+    leaves = {name: Leaf(name, load_config(name), {}, 'mIoU') for name in names}
+    plan = Plan([], passes_of(leaves.values()))
+    results = run_plan(plan, Options(limit=arguments.limit), Store(arguments.store))
+    accuracy = zero_shot(arguments.classified)
+    print(f'Zero-shot classification of {arguments.classified} pictures of one material: ', end='')
+    print('{:.1f} % ({:.1f} to {:.1f}).\n'.format(*accuracy))
+    print('| method | ' + ' | '.join(f'{name}: mIoU | 95 %' for name in SETS) + ' |')
+    print('| --- ' * (1 + 2 * len(SETS)) + '|')
+    methods = sorted({name.removesuffix(f'_{SETS[0]}') for name in names if name.endswith(SETS[0])})
+    rows = {}
+    for method in methods:
+        of = [results[leaves[f'{method}_{name}']] for name in SETS]
+        rows[method] = [
+            (result.record['metrics']['mIoU'], *interval([*result.cells.values()], result.classes)) for result in of
+        ]
+    for method in sorted(methods, key=lambda method: rows[method][0][0]):
+        cells = ' | '.join('{:.1f} | {:.1f} to {:.1f}'.format(*values) for values in rows[method])
+        print(f'| {leaves[f"{method}_{SETS[0]}"].config.model.type} | {cells} |')
+
+
+if __name__ == '__main__':
+    run_command(main)

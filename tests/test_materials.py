@@ -26,6 +26,7 @@ from naclip_bench.datasets.materials.dataset import test_scene as scene_of
 from naclip_bench.datasets.materials.scene import BACKDROPS, TEXTURES, draw_scene
 from naclip_bench.datasets.materials.textures import GROUNDS, MATERIALS
 from naclip_bench.datasets.shared import SharedPictures, picture_key
+from naclip_bench.errors import BenchError
 from naclip_bench.vocabulary import Vocabulary
 
 TOOLS = COMMAND.parent
@@ -118,6 +119,11 @@ def test_class_sets():
         labels = scene_of(f'{k:05d}').labels.astype(int)
         assert (with_ground[k]['data_samples'].gt_sem_seg.data[0].numpy() == labels).all()
         assert (without[k]['data_samples'].gt_sem_seg.data[0].numpy() == np.where(labels == 0, 255, labels - 1)).all()
+
+
+def test_a_count_that_is_none_is_said_in_one_line():
+    with pytest.raises(BenchError, match='count is 0; it must be a whole number'):
+        build_dataset(config_of('naclip_materials25', count=0).test_dataloader.dataset)
 
 
 def test_class_names_are_the_words_of_the_captions():

@@ -67,14 +67,14 @@ def main() -> None:
     from naclip_bench.configuration import config_names, load_config, register
 
     register()
-    from naclip_bench.reproduce.plan import Leaf, Options, Plan, passes_of
+    from naclip_bench.reproduce.plan import Leaf, Options, Pass, Plan
     from naclip_bench.reproduce.run import run_plan
     from naclip_bench.reproduce.store import Store
 
     names = [name for name in config_names() if name.endswith(SETS)]
     leaves = {name: Leaf(name, load_config(name), {}, 'mIoU') for name in names}
-    plan = Plan([], passes_of(leaves.values()))
-    results = run_plan(plan, Options(limit=arguments.limit), Store(arguments.store))
+    # All methods and both class sets have the same pictures and weights: one pass.
+    results = run_plan(Plan([], [Pass([*leaves.values()])]), Options(limit=arguments.limit), Store(arguments.store))
     accuracy = zero_shot(arguments.classified)
     print(f'Zero-shot classification of {arguments.classified} pictures of one material: ', end='')
     print('{:.1f} % ({:.1f} to {:.1f}).\n'.format(*accuracy))
@@ -90,6 +90,7 @@ def main() -> None:
     for method in sorted(methods, key=lambda method: rows[method][0][0]):
         cells = ' | '.join('{:.1f} | {:.1f} to {:.1f}'.format(*values) for values in rows[method])
         print(f'| {leaves[f"{method}_{SETS[0]}"].config.model.type} | {cells} |')
+    print(f'\n{leaves[names[0]].config.note}.')
 
 
 if __name__ == '__main__':

@@ -123,7 +123,7 @@ def make_plan(tables: Sequence[TableSpec], options: Options) -> Plan:
                     cell.leaf = _leaf(row, dataset, options, leaves)
                 if cell.paper is not None or cell.leaf is not None:
                     cells.append(cell)
-    return Plan(cells, passes_of(leaves.values()))
+    return Plan(cells, _passes(leaves.values()))
 
 
 def _check_filters(tables: Sequence[TableSpec], options: Options) -> None:
@@ -150,7 +150,7 @@ def _leaf(row: Row, dataset: str, options: Options, leaves: dict[str, Leaf]) -> 
     return leaves.setdefault(content, Leaf(name, config, {**row.overrides, **options.cfg_options}, row.measure))
 
 
-def passes_of(leaves: Iterable[Leaf]) -> list[Pass]:
+def _passes(leaves: Iterable[Leaf]) -> list[Pass]:
     shared: dict[tuple, list[Leaf]] = defaultdict(list)
     for leaf in leaves:
         backbone = json.dumps(leaf.config.model.backbone.to_dict(), sort_keys=True, default=str)

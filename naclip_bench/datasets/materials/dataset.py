@@ -9,6 +9,7 @@ from mmcv.transforms import BaseTransform
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
+from ...errors import BenchError
 from ..loading import LoadMask
 from .scene import TEST, Scene, draw_scene
 from .textures import MATERIALS
@@ -21,7 +22,7 @@ class MaterialsDataset(BaseSegDataset):
     """25 classes: 0 is the ground, 1..24 are materials. Nothing is read: pictures and masks are drawn from seeds.
 
     Args:
-        count: pictures 00000, 00001, ...
+        count: pictures 00000, 00001, ... A picture does not depend on how many there are.
         **kwargs: see mmseg's ``BaseSegDataset``.
     """
 
@@ -31,6 +32,8 @@ class MaterialsDataset(BaseSegDataset):
     drawn = 'materials'
 
     def __init__(self, count: int = 200, **kwargs: object) -> None:
+        if type(count) is not int or not 1 <= count < 2**31:
+            raise BenchError(f'{type(self).__name__}: count is {count!r}; it must be a whole number, at least 1')
         self.count = count
         super().__init__(**kwargs)
 

@@ -200,13 +200,17 @@ def colour(path: Path) -> None:
 FAULTS = {
     'missing mask': (lambda s, n: s.mask(n).unlink(), 'masks there', '1 of 12 masks are missing'),
     'missing picture': (lambda s, n: s.picture(n).unlink(), 'pictures there', '1 of 12 pictures are missing'),
-    'half a picture': (lambda s, n: cut(s.picture(n)), 'pictures whole', '1 pictures end in the middle'),
-    'no picture': (lambda s, n: s.picture(n).write_text('a'), 'pictures whole', '1 pictures cannot be decoded'),
-    'half a mask': (lambda s, n: cut(s.mask(n)), 'masks whole', '1 masks end in the middle'),
-    'no mask': (lambda s, n: s.mask(n).write_text('a'), 'masks whole', '1 masks cannot be decoded'),
+    'half a picture': (lambda s, n: cut(s.picture(n)), 'pictures whole', '1 of 12 pictures end in the middle'),
+    'no picture': (lambda s, n: s.picture(n).write_text('a'), 'pictures whole', '1 of 12 pictures cannot be decoded'),
+    'half a mask': (lambda s, n: cut(s.mask(n)), 'masks whole', '1 of 12 masks end in the middle'),
+    'no mask': (lambda s, n: s.mask(n).write_text('a'), 'masks whole', '1 of 12 masks cannot be decoded'),
     'other size': (lambda s, n: s.save(n, s.labels(n)[4:]), 'sizes agree', 'context_05: 20x32 for 24x32'),
-    'RGB mask': (lambda s, n: colour(s.mask(n)), 'one label a pixel', '1 masks hold colours in place of labels'),
-    'label outside': (lambda s, n: relabel(s, n, 60), 'labels in range', '1 masks hold labels outside 1..59: 60'),
+    'RGB mask': (lambda s, n: colour(s.mask(n)), 'one label a pixel', '1 of 12 masks hold colours in place of labels'),
+    'label outside': (
+        lambda s, n: relabel(s, n, 60),
+        'labels in range',
+        'masks hold labels outside 1..59 (60): ',
+    ),
     'listed twice': (lambda s, n: s.list.write_text('\n'.join([*s.names, n])), 'listed once', 'more than once: 1'),
 }
 
@@ -226,8 +230,8 @@ def test_several_faults_are_all_told_and_only_the_first_files(make):
     voc.mask(voc.names[7]).write_text('a page')
     found = voc.problems()
     assert list(found) == ['pictures whole', 'masks whole']
-    assert found['pictures whole'].startswith('5 pictures end in the middle: voc_00; voc_01; voc_02; ... |')
-    assert found['masks whole'].startswith('1 masks cannot be decoded: voc_07 |')
+    assert found['pictures whole'].startswith('5 of 12 pictures end in the middle: voc_00; voc_01; voc_02; ... |')
+    assert found['masks whole'].startswith('1 of 12 masks cannot be decoded: voc_07 |')
 
 
 def test_mask_without_its_picture_where_the_folder_is_the_list(make):
@@ -415,7 +419,7 @@ def test_own_data_by_a_config(tmp_path, capfd):
     assert run_here(capfd, [config], CHECK).code == 0
     Image.fromarray(np.full((6, 8), 3, np.uint8)).save(tmp_path / 'masks' / '7.png')
     outcome = run_here(capfd, [config], CHECK)
-    assert outcome.code == 1 and 'outside 0..2: 3' in outcome.stdout
+    assert outcome.code == 1 and 'outside 0..2 (3)' in outcome.stdout
 
 
 def test_a_run_says_that_its_data_are_not_the_official_list(tmp_path, lists, capfd):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,9 +48,9 @@ class Tally:
         if len(self.first) < SHOWN:
             self.first.append(f'{name}: {detail}' if detail else name)
 
-    def say(self, what: str) -> str:
+    def say(self, total: int, what: str) -> str:
         more = '; ...' if self.count > SHOWN else ''
-        return f'{self.count:,} {what}: {"; ".join(self.first)}{more}'
+        return f'{self.count:,} of {total:,} {what}: {"; ".join(self.first)}{more}'
 
 
 class Contents:
@@ -83,7 +84,7 @@ class Contents:
         # Below the first class is what reduce_zero_label ignores.
         outside = [label for label in unscored if label != self.void and label > self.scored.start]
         if outside:
-            self._outside.add(name, ', '.join(map(str, outside)))
+            self._outside.add(name, _listed(outside))
             self._outside_labels.update(outside)
         self._hash.update(name.encode() + b'\0' + found.digest)
 
@@ -99,18 +100,16 @@ class Contents:
         for fault, (check, what, mend) in FAULTS.items():
             found.setdefault(check, [])
             if fault in self._faults:
-                found[check].append(Finding(check, self._faults[fault].say(what), mend))
+                found[check].append(Finding(check, self._faults[fault].say(self.pairs, what), mend))
         return [one for check, all_of_it in found.items() for one in all_of_it or [Finding(check)]] + [self._range()]
 
     def _range(self) -> Finding:
         if not self._outside.count:
             return Finding('labels in range')
         first, last = self.scored[0], self.scored[-1]
-        labels = sorted(self._outside_labels)
-        listed = ', '.join(map(str, labels[:SHOWN])) + (f', ... {labels[-1]}' if len(labels) > SHOWN else '')
-        what = f'masks hold labels outside {first}..{last}: {listed}; in'
+        what = f'masks hold labels outside {first}..{last} ({_listed(sorted(self._outside_labels))})'
         mend = f'masks of this data set have {len(self.scored)} classes: use its own, converted as docs/data.md says'
-        return Finding('labels in range', self._outside.say(what).replace('; in:', '; in'), mend)
+        return Finding('labels in range', self._outside.say(self.pairs, what), mend)
 
     def shown(self, complete: bool) -> Shown:
         """For :func:`sign_findings`; ``complete``: every picture of the official list is there."""
@@ -119,3 +118,9 @@ class Contents:
         if self._outside.count < FAULTY * self.masks:
             labels = labels[labels < self.scored.stop]
         return Shown(self.masks, int(self.pictures[self.void]), int(labels.max(initial=-1)), complete)
+
+
+def _listed(labels: Sequence[int]) -> str:
+    """``'81, 82, 83, ... 170'``"""
+    last = f', ... {labels[-1]}' if len(labels) > SHOWN else ''
+    return ', '.join(map(str, labels[:SHOWN])) + last

@@ -81,7 +81,7 @@ KINDS = (
     Kind('ADE20K of 847 classes', 'ade20k', 846, ANY),
 )
 
-AS_IN_ARCHIVE = 'put the masks there as their archive has them'
+AS_IN_ARCHIVE = 'take them unchanged from their archive or from tools/prepare_data.py'
 SWAPPED = 'two data sets are swapped: put each into its own folder, see docs/data.md'
 
 

@@ -151,11 +151,16 @@ def load_config(
         cfg_options: any setting by its dotted name.
     """
     path = find_config(name)
-    config = _read(path)
+    try:
+        config = Config.fromfile(path)
+    except (SyntaxError, KeyError, OSError, TypeError) as error:
+        raise BenchError(f'cannot read the config {path}: {error}') from None
     # Each copy of the config that mmengine writes would go through yapf, seconds where paths are long; fromfile() has
     # a switch against it that has no effect.
     config = Config(config.to_dict(), cfg_text=config.text, filename=config.filename, format_python_code=False)
-    _see_that_it_has(config, path, 'model', 'dataset', 'test_dataloader')
+    absent = [key for key in ('model', 'dataset', 'test_dataloader') if key not in config]
+    if absent:
+        raise BenchError(f'{path} is no benchmark config: it has no {", ".join(absent)}')
     if not path.resolve().is_relative_to(CONFIGS):
         config.protocol = OWN
     if cfg_options:
@@ -172,49 +177,13 @@ def load_config(
         backbone['pretrained'] = None if pretrained.lower() == 'none' else pretrained
     if precision is not None:
         backbone['precision'] = precision
-    _place_data(config, path, data_root)
-    return config
-
-
-def load_dataset_config(name: str, data_root: str | None = None) -> Config:
-    """The data set's part of a config.
-
-    Args:
-        name: key of a data set (voc21, pc60, ...), or path or name of a config.
-        data_root: see :func:`load_config`.
-    """
-    paths = {path.stem: path for path in (CONFIGS / '_base_' / 'datasets').glob('*.py')}
-    if name not in paths and name not in config_names() and not Path(name).is_file():
-        raise BenchError(f'there is no data set or config {name}{did_you_mean(name, paths)}')
-    path = paths.get(name) or find_config(name)
-    config = _read(path)
-    _see_that_it_has(config, path, 'dataset', 'test_dataloader')
-    _place_data(config, path, data_root)
-    return config
-
-
-def _read(path: Path) -> Config:
-    try:
-        return Config.fromfile(path)
-    except (SyntaxError, KeyError, OSError, TypeError) as error:
-        raise BenchError(f'cannot read the config {path}: {error}') from None
-
-
-def _see_that_it_has(config: Config, path: Path, *keys: str) -> None:
-    absent = [key for key in keys if key not in config]
-    if absent:
-        raise BenchError(f'{path} is no benchmark config: it has no {", ".join(absent)}')
-
-
-def _place_data(config: Config, path: Path, data_root: str | None) -> None:
-    """Put ``data_root`` in the place of ``data``."""
-    if data_root is None:
-        return
     dataset = config.test_dataloader.dataset
-    first, *rest = Path(dataset.data_root).parts
-    if first != DATA:
-        raise BenchError(f'--data-root takes the place of {DATA}/, but {path} has its data in {dataset.data_root}')
-    dataset.data_root = str(Path(data_root, *rest))
+    if data_root is not None:
+        first, *rest = Path(dataset.data_root).parts
+        if first != DATA:
+            raise BenchError(f'--data-root takes the place of {DATA}/, but {path} has its data in {dataset.data_root}')
+        dataset.data_root = str(Path(data_root, *rest))
+    return config
 
 
 def config_label(path: Path) -> str:

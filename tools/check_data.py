@@ -22,14 +22,14 @@ def main() -> int:
     add('--data-root', metavar='DIR', help='folder with the data sets (default: data)')
     add('--quick', action='store_true', help='only list and files, not what is in them')
     arguments = parser.parse_args()
-    from naclip_bench.configuration import load_dataset_config, register
+    from naclip_bench.configuration import dataset_config, load_config, register
 
     register()
     from naclip_bench.checking.report import print_report
     from naclip_bench.checking.verify import verify
 
     sound = True
-    for config in [load_dataset_config(name, arguments.data_root) for name in arguments.datasets]:
+    for config in [load_config(dataset_config(name), arguments.data_root) for name in arguments.datasets]:
         report = verify(config, arguments.quick)
         print_report(report)
         sound &= report.sound

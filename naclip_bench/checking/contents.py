@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..datasets.check import Finding
+from ..datasets.loading import NOT_SCORED_16_BIT
 from ..datasets.official import SHOWN
 from .examine import Examined
 from .signs import FAULTY, Shown
@@ -27,6 +28,11 @@ FAULTS = {
         'one label a pixel',
         'masks hold colours in place of labels',
         'a program saved them as RGB: use the index masks (palette or grey PNG) of the archive',
+    ),
+    'mask of bytes': (
+        'one label a pixel',
+        'masks have 8 bits a pixel, too few for the classes',
+        'convert them again to PNGs of 16 bits',
     ),
     'size': (
         'sizes agree',
@@ -77,6 +83,8 @@ class Contents:
         if found.labels is None:
             return
         self.masks += 1
+        if found.narrow and self.scored.stop > 256:
+            self._faults['mask of bytes'].add(name)
         self.pixels[found.labels] += found.pixels
         self.pictures[found.labels] += 1
         unscored = [label for label in found.labels.tolist() if label not in self.scored]
@@ -114,7 +122,8 @@ class Contents:
     def shown(self, complete: bool) -> Shown:
         """For :func:`sign_findings`; ``complete``: every picture of the official list is there."""
         labels = np.flatnonzero(self.pixels)
-        labels = labels[labels != self.void]
+        # What is void in masks of 16 bits is so too where they lie in the place of others.
+        labels = labels[(labels != self.void) & (labels != NOT_SCORED_16_BIT)]
         if self._outside.count < FAULTY * self.masks:
             labels = labels[labels < self.scored.stop]
         return Shown(self.masks, int(self.pictures[self.void]), int(labels.max(initial=-1)), complete)

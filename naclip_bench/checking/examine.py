@@ -29,12 +29,14 @@ class Examined:
         faults: a kind of :data:`naclip_bench.checking.verify.FAULTS`, and what is to be said of this file.
         labels: those of the mask, ascending; None where there is no mask of labels.
         pixels: of each of ``labels``.
+        narrow: the mask has a byte a pixel.
         digest: sha256 of the mask's height, width and labels, whatever the PNG's depth, palette and compression.
     """
 
     faults: dict[str, str] = field(default_factory=dict)
     labels: np.ndarray | None = None
     pixels: np.ndarray | None = None
+    narrow: bool = False
     digest: bytes | None = None
 
 
@@ -48,6 +50,7 @@ def examine(pair: Pair) -> Examined:
     if size is not None and labels.shape != size:
         height, width = labels.shape
         found.faults['size'] = f'{height}x{width} for {size[0]}x{size[1]}'
+    found.narrow = labels.itemsize == 1
     pixels = np.bincount(labels.ravel())
     found.labels = np.flatnonzero(pixels)
     found.pixels = pixels[found.labels]

@@ -16,7 +16,7 @@ from mmengine.dataset import BaseDataset
 from rich.console import Console
 from rich.progress import track
 
-from ..datasets.check import Finding, file_findings, file_paths, open_dataset, picture_names
+from ..datasets.check import Finding, check_labels_of, file_findings, file_paths, open_dataset, picture_names
 from ..datasets.official import Deviation, official_list, some, split_names
 from ..errors import BenchError
 from .contents import Contents
@@ -57,13 +57,14 @@ def verify(config: Config, quick: bool = False, processes: int | None = None) ->
         processes: None is one a core.
 
     Raises:
-        BenchError: a process was killed. What is wrong with the data is in the report.
+        BenchError: a label is a class and not scored, or a process was killed. The data's faults are in the report.
     """
     settings, split = config.test_dataloader.dataset, config.get('split')
     try:
         dataset = open_dataset(settings)
     except BenchError as error:
         return Report(config.dataset, [Finding('folders and list', str(error), 'tools/prepare_data.py makes them')])
+    check_labels_of(dataset)
     names = picture_names(dataset)
     report = Report(config.dataset, [Finding('folders and list')], dataset.metainfo['classes'])
     deviation = None if split is None else Deviation.of(names, split)

@@ -28,7 +28,7 @@ def main() -> None:
     from naclip_bench.configuration import dataset_config, load_config, register
 
     register()
-    from naclip_bench.datasets.check import build_dataset, picture_names
+    from naclip_bench.datasets.check import build_dataset, is_drawn, picture_names
     from naclip_bench.datasets.subset import SUBSETS, read_names, short_names, shown_classes, subset_text
     from naclip_bench.files import written_beside
     from naclip_bench.vocabulary import Vocabulary
@@ -38,7 +38,7 @@ def main() -> None:
     if arguments.list:
         suffix = settings.get('img_suffix', '.jpg')
         names = short_names(name.removesuffix(suffix) for name in read_names(arguments.list, '--list'))
-    if not arguments.list or Path(settings.data_root).is_dir():
+    if not arguments.list or is_drawn(settings) or Path(settings.data_root).is_dir():
         dataset = build_dataset(settings)
         present = short_names(picture_names(dataset))
         shown = dict(zip(present, shown_classes(dataset), strict=True))

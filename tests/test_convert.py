@@ -108,7 +108,7 @@ def test_killed_process_is_told(two_cores):
 def test_missing_sources_are_told_before_anything_is_done(jobs, tmp_path):
     jobs[2][0].unlink()
     jobs[5][0].unlink()
-    with pytest.raises(BenchError, match=rf'^test: 2 of 20 files are missing, the first {jobs[2][0]}; unpack'):
+    with pytest.raises(BenchError, match=rf'^test: 2 of 20 files are missing, the first {jobs[2][0]}; unpack again'):
         masks.convert_masks(jobs, plus_one, 'test')
     assert not (tmp_path / 'new').exists()
 
@@ -236,9 +236,7 @@ def test_converting_coco_again_changes_nothing(coco, tmp_path, convert):
 @pytest.mark.parametrize(
     ('damage', 'message'),
     [
-        pytest.param(
-            lambda folder: (folder / '000000000285.png').unlink(), '1 of 2 files are missing.*285.png', id='map'
-        ),
+        pytest.param(lambda folder: (folder / '000000000285.png').unlink(), '1 of 2 files .*285.png', id='map'),
         pytest.param(lambda folder: [p.unlink() for p in folder.glob('*.png')], r'found no val2017/\*', id='maps'),
         pytest.param(lambda folder: [p.unlink() for p in folder.glob('*.jpg')], r'val2017/\*\.jpg in', id='pictures'),
         pytest.param(lambda folder: save(folder / '000000000139.png', [[11]]), '139.png holds label 11;', id='label'),

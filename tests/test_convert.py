@@ -170,6 +170,20 @@ def test_coco_stuff(coco, tmp_path):
     assert (root / 'images' / 'val2017' / '000000000139.jpg').samefile(coco / 'val2017' / '000000000139.jpg')
 
 
+def test_pictures_are_copied_where_there_are_no_hard_links(coco, tmp_path, monkeypatch):
+    def refused(*paths: Path) -> None:
+        raise OSError('no links here')
+
+    monkeypatch.setattr(os, 'link', refused)
+    convert_coco_stuff(coco, tmp_path / 'data')
+    source = coco / 'val2017' / '000000000139.jpg'
+    copy = tmp_path / 'data' / 'coco_stuff164k' / 'images' / 'val2017' / source.name
+    assert copy.read_bytes() == source.read_bytes() and not copy.samefile(source)
+    before = state(tmp_path)
+    convert_coco_stuff(coco, tmp_path / 'data')
+    assert state(tmp_path) == before
+
+
 @pytest.mark.parametrize(('unlabelled', 'label'), [('background', 0), ('ignored', 255)])
 def test_coco_object(coco, tmp_path, unlabelled, label):
     convert_coco_object(coco, tmp_path / 'data', unlabelled)
@@ -238,6 +252,11 @@ def test_converting_coco_again_changes_nothing(coco, tmp_path, convert):
     [
         pytest.param(lambda folder: (folder / '000000000285.png').unlink(), '1 of 2 files .*285.png', id='map'),
         pytest.param(lambda folder: [p.unlink() for p in folder.glob('*.png')], r'found no val2017/\*', id='maps'),
+        pytest.param(
+            lambda folder: [p.rename(f'{p.with_suffix("")}_labelTrainIds.png') for p in folder.glob('*.png')],
+            r'found no val2017/\*',
+            id='train ids alone',
+        ),
         pytest.param(lambda folder: [p.unlink() for p in folder.glob('*.jpg')], r'val2017/\*\.jpg in', id='pictures'),
         pytest.param(lambda folder: save(folder / '000000000139.png', [[11]]), '139.png holds label 11;', id='label'),
     ],

@@ -64,6 +64,5 @@ def read_matrix(path: Path) -> np.ndarray:
 
 
 def labels_of_matrix(path: Path) -> np.ndarray:
-    table = np.arange(-1, CATEGORIES).astype(np.uint16)
-    table[0] = IGNORED_16
+    table = np.array([IGNORED_16, *range(CATEGORIES)], np.uint16)
     return relabel(read_matrix(path), table, path, EXPECTED)

@@ -10,12 +10,13 @@ from naclip_bench.evaluation.record import short_side
 from naclip_bench.vocabulary import Vocabulary
 
 BENCHMARKS = ['voc21', 'voc20', 'pc60', 'pc59', 'coco_object', 'coco_stuff', 'cityscapes', 'ade20k']
+LARGE = ['pc459', 'ade847']
 WITH_BACKGROUND = {'voc21', 'pc60', 'coco_object'}
 
 
 def test_all_configs_are_found_by_path_and_name():
     names = config_names()
-    assert {f'naclip_{benchmark}' for benchmark in BENCHMARKS} <= set(names)
+    assert {f'naclip_{benchmark}' for benchmark in BENCHMARKS + LARGE} <= set(names)
     assert {f'official/naclip_{benchmark}' for benchmark in BENCHMARKS} <= set(names)
     assert find_config('naclip_voc21') == find_config(str(CONFIGS / 'naclip_voc21.py'))
     with pytest.raises(BenchError, match=r'did you mean .*"naclip_voc21"'):
@@ -29,11 +30,11 @@ def test_a_config_is_whole(name):
     assert MODELS.get(config.model.type) is not None
     assert len(Vocabulary(config.model.class_names)) == len(dataset.METAINFO['classes'])
     assert config.protocol == ('official' if name.startswith('official/') else 'common')
-    assert name.endswith(f'_{config.dataset}')
+    assert name.removesuffix('_224').endswith(f'_{config.dataset}')
     assert config.pictures > 0
 
 
-@pytest.mark.parametrize('benchmark', BENCHMARKS)
+@pytest.mark.parametrize('benchmark', BENCHMARKS + LARGE)
 def test_common_protocol(benchmark):
     config = load_config(f'naclip_{benchmark}')
     assert short_side(config) == (560 if benchmark == 'cityscapes' else 336)
@@ -51,6 +52,16 @@ def test_official_protocol(benchmark):
     assert config.model.get('prob_thd', 0) == (0.1 if benchmark in WITH_BACKGROUND else 0)
 
 
+@pytest.mark.parametrize('benchmark', BENCHMARKS)
+def test_clearclip_official_protocol(benchmark):
+    config = load_config(f'official/clearclip_{benchmark}')
+    thresholds = dict(voc21=0.5, pc60=0.15, coco_object=0.4)
+    assert short_side(config) == 448
+    assert (config.model.window, config.model.stride) == (224 if benchmark == 'cityscapes' else 448, 224)
+    assert (config.model.logit_scale, config.model.get('prob_thd', 0)) == (50, thresholds.get(benchmark, 0))
+    assert all(len(synonyms) == 1 for synonyms in Vocabulary(config.model.class_names).classes)
+
+
 def test_command_line_settings_reach_the_config():
     config = load_config(
         'naclip_voc21', '/somewhere', 'none', 'bf16', {'model.stride': 56, 'test_dataloader.batch_size': 3}
@@ -64,9 +75,9 @@ def test_command_line_settings_reach_the_config():
 
 def test_catalogue_is_read_from_the_configs():
     everything = catalogue()
-    assert {row[0] for row in everything['data sets']} == set(BENCHMARKS)
+    assert {row[0] for row in everything['data sets']} == {*BENCHMARKS, *LARGE}
     keys = {row[0] for row in everything['methods']}
-    assert {f'{key}_{benchmark}' for key in keys for benchmark in BENCHMARKS} <= set(config_names())
+    assert {f'{key}_{benchmark}' for key in keys for benchmark in BENCHMARKS + LARGE} <= set(config_names())
     assert all(len(row[2]) > 20 for row in everything['methods']), 'a method without its paper'
     assert ('openai', 'ViT-B-16-quickgelu') in everything['weights']
 

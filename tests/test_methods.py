@@ -66,6 +66,8 @@ def test_methods_that_are_the_same_are_the_same():
         (('MaskCLIP', dict(form='released')), ('SCLIP', dict(attention='local', local_side=1))),
         (('SCLIP', dict(attention='sharpen', tau=8.0)), ('PlainCLIP', dict())),
         (('SCLIP', dict()), ('NACLIP', dict(arch='vanilla', attention='csa'))),
+        (('SCLIP', dict()), ('CLIPtrase', dict(recover='qk', cluster=None))),
+        (('PlainCLIP', dict()), ('CLIPtrase', dict(recover=None, cluster=None))),
     ]
     for (kind, settings), (other_kind, other_settings) in pairs:
         a, _ = build(kind, **settings).window_tokens(image)
@@ -101,7 +103,23 @@ VARIANTS = [
     ('GEM', dict()),
     ('GEM', dict(depth=4)),
     ('CLIPSurgery', dict()),
+    ('CLIPtrase', dict(eps=0.3)),
+    ('CLIPtrase', dict(recover=None, denoise=False, correlation='product', eps=7)),
+    ('CLIPtrase', dict(cluster='features', cluster_layer=12, eps=0.3)),
+    ('CLIPtrase', dict(cluster=None, weigh_by_cls=True)),
+    ('CLIPtrase', dict(layer=9, eps=0.3)),
     ('NACLIP', dict()),
+    ('GCLIP', dict()),
+    ('GCLIP', dict(fuse_following=3, sigma=4)),
+    ('GCLIP', dict(fuse_following=None)),
+    ('GCLIP', dict(suppress_from=None)),
+    ('SCCLIP', dict()),
+    ('SCCLIP', dict(repair=False)),
+    ('SCCLIP', dict(aggregation=False)),
+    ('SCCLIP', dict(multi_level=False)),
+    ('ResCLIP', dict()),
+    ('ResCLIP', dict(rcs=None, sfr=(2.2, 0.7), temp_thd=0.5)),
+    ('ResCLIP', dict(sfr=None)),
 ]
 
 
@@ -116,9 +134,12 @@ def test_windows_do_not_see_each_other(kind, settings):
     for image, sample, logits in zip(images, samples, together, strict=True):
         assert largest_difference(alone([image], [sample], mode='tensor')[0], logits) < 1e-5
     trunk = alone.backbone.trunks(picture(64, 96), [alone.need])[0]
+    trunk = alone.backbone.trunk(picture(64, 96), alone.shared_depth, alone.inner_outputs, alone.inner_attention)
     before = trunk.tokens.clone()
+    trunk = alone.backbone.trunk(picture(64, 96), alone.shared_depth, alone.inner_outputs, alone.inner_attention)
+    before = [x.clone() for x in (trunk.tokens, *trunk.outputs.values())]
     alone.match(alone.dense_tokens(trunk), alone.text[0], trunk)
-    assert torch.equal(trunk.tokens, before)
+    assert all(map(torch.equal, (trunk.tokens, *trunk.outputs.values()), before))
 
 
 def test_every_type_has_variants_and_configs():
@@ -130,6 +151,9 @@ def test_shared_trunk_is_separate_runs_bit_for_bit():
     """All variants in one model, some with other vocabularies, windows and refinement, against each on its own."""
     members = {f'{index}': dict(settings, type=kind, window=64) for index, (kind, settings) in enumerate(VARIANTS)}
     members['whole'] = dict(type='NACLIP', window=None)
+    # Tokens shared with other class names, logits shared with other thresholds.
+    members |= {name: dict(type='NACLIP', window=64) for name in ('names', 'scale', 'refined')}
+    members['scale'].update(logit_scale=10, prob_thd=0.3)
     for index, member in enumerate(members.values()):
         member.update(stride=32, class_names=('voc21', 'cityscapes')[index % 2])
         if index % 5 == 0:
@@ -144,7 +168,7 @@ def test_shared_trunk_is_separate_runs_bit_for_bit():
     for name, member in members.items():
         alone = MODELS.build(dict(member, backbone=clip)).predict(images, samples_of(sizes))
         for ours, expected in zip(together, alone, strict=True):
-            assert torch.equal(ours.predictions[name].data, expected.pred_sem_seg.data), member
+            assert torch.equal(ours.predictions[name].long(), expected.pred_sem_seg.data[0]), member
 
 
 def samples_of(sizes):
@@ -172,7 +196,8 @@ def test_attention_weights_are_the_attention(kind, settings):
     trunk = model.backbone.trunks(picture(64, 96), [model.need])[0]
     weights = model.attention_weights(trunk)
     assert weights.shape == (1, 2, 25, 25)
-    sums = weights.sum(-1)
+    # SC-CLIP leaves [CLS] out.
+    sums = weights[..., 1:, :].sum(-1)
     assert torch.allclose(sums, sums.round().clamp(min=1), atol=1e-4)
 
 

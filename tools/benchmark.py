@@ -1,6 +1,7 @@
 """How fast a config runs on this machine, beside the plain way of doing the same work.
 
 python tools/benchmark.py configs/naclip_voc21.py --limit 8
+python tools/benchmark.py configs/clip_voc21.py --beside naclip,sclip    what methods cost beside each other
 """
 
 from __future__ import annotations
@@ -21,18 +22,30 @@ def parse_arguments() -> argparse.Namespace:
     add_config_arguments(parser)
     parser.add_argument('--limit', type=int, default=16, metavar='N', help='pictures (default: 16)')
     parser.add_argument('--no-plain', action='store_true', help='leave the plain way, always in fp32, out')
+    parser.add_argument(
+        '--beside', metavar='METHODS', help='methods to compare the config with, in place of the plain way'
+    )
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse_arguments()
-    from naclip_bench.configuration import config_of, register
+    from naclip_bench.configuration import config_of, find_config, register
 
     register()
     from naclip_bench.evaluation.benchmark import benchmark
     from naclip_bench.evaluation.report import print_benchmark
 
     config = config_of(arguments)
+    if arguments.beside:
+        from naclip_bench.evaluation.costs import costs, print_costs
+
+        configs = {find_config(arguments.config).stem.removesuffix(f'_{config.dataset}'): config}
+        for method in arguments.beside.split(','):
+            arguments.config = f'{method}_{config.dataset}'
+            configs[method] = config_of(arguments)
+        print_costs(costs(configs, arguments.limit))
+        return
     print_benchmark(config, benchmark(config, arguments.limit, not arguments.no_plain))
 
 

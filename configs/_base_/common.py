@@ -6,6 +6,18 @@ default_scope = 'mmseg'
 # Which protocol the numbers follow: "common" (docs/protocol.md), or "official" (what a method's authors run).
 protocol = 'common'
 
+# By short side: the common one, that of some authors, and Cityscapes'.
+pipelines = {
+    side: [
+        dict(type='LoadPicture'),
+        dict(type='Resize', scale=(2048, int(side)), keep_ratio=True),
+        # Behind Resize: the ground truth keeps its original size.
+        dict(type='LoadMask'),
+        dict(type='PackSegInputs', meta_keys=('img_path', 'ori_shape', 'sample_idx')),
+    ]
+    for side in ('336', '448', '560')
+}
+
 test_dataloader = dict(
     batch_size=8,
     num_workers=2,
@@ -13,13 +25,7 @@ test_dataloader = dict(
     batch_sampler=dict(type='FixedBatches'),
     dataset=dict(
         test_mode=True,
-        pipeline=[
-            dict(type='LoadPicture'),
-            dict(type='Resize', scale=(2048, 336), keep_ratio=True),
-            # Behind Resize: the ground truth keeps its original size.
-            dict(type='LoadMask'),
-            dict(type='PackSegInputs', meta_keys=('img_path', 'ori_shape', 'sample_idx')),
-        ],
+        pipeline=pipelines['336'],
     ),
 )
 test_evaluator = dict(type='ConfusionMetric')

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,8 @@ from ..errors import BenchError, did_you_mean
 from .blocks import Block, fold_quick_gelu
 from .positions import interpolate_positions
 from .weights import load_clip
+
+T = TypeVar('T')
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 
@@ -45,6 +48,7 @@ class Trunk:
         outputs: output tokens of the inner blocks asked for, by block index from 0.
         attention: attention maps (N, heads, T, T) of the inner blocks asked for, by block index from 0.
         images: the windows themselves, (N, 3, H, W), normalised.
+        computed: what methods that look at the same tokens have computed from them; see :meth:`once`.
     """
 
     tokens: Tensor
@@ -52,6 +56,13 @@ class Trunk:
     outputs: dict[int, Tensor] = field(default_factory=dict)
     attention: dict[int, Tensor] = field(default_factory=dict)
     images: Tensor | None = None
+    computed: dict[str, object] = field(default_factory=dict)
+
+    def once(self, what: str, compute: Callable[[], T]) -> T:
+        """What ``compute`` gives, computed by the first method that asks; to be read only."""
+        if what not in self.computed:
+            self.computed[what] = compute()
+        return self.computed[what]
 
 
 class FrozenCLIP(nn.Module):
@@ -175,6 +186,7 @@ class FrozenCLIP(nn.Module):
                 if index in outputs:
                     of_output[index] = tokens.clone()
             at_depth[deepest] = tokens
+            computed = {depth: {} for depth in depths}
             for index, need in alike.items():
                 trunks[index] = Trunk(
                     at_depth[need.depth],
@@ -182,6 +194,7 @@ class FrozenCLIP(nn.Module):
                     {block: of_output[block] for block in need.outputs},
                     {block: of_attention[block] for block in need.attention},
                     images,
+                    computed[need.depth],
                 )
         return trunks
 

@@ -11,7 +11,8 @@ from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
 
 from ..errors import BenchError, did_you_mean
-from .loading import LoadMask
+from .loading import NOT_SCORED_16_BIT, LoadMask
+from .subset import read_subset
 
 
 def build_dataset(config: ConfigDict) -> BaseDataset:
@@ -47,11 +48,20 @@ def build_dataset(config: ConfigDict) -> BaseDataset:
 
 
 def check_labels_of(dataset: BaseDataset) -> None:
-    """Have every mask that the data set loads checked against its classes."""
+    """Have every mask that the data set loads checked against its classes.
+
+    Raises:
+        BenchError: the label that is not scored is a class as well.
+    """
+    classes, first = len(dataset.metainfo['classes']), int(dataset.reduce_zero_label)
+    if first <= dataset.ignore_index < first + classes:
+        raise BenchError(
+            f'data: label {dataset.ignore_index} is not scored, but with {classes} classes it is one of them; set '
+            f'ignore_index={NOT_SCORED_16_BIT} in the data set, and write its masks with 16 bits a pixel'
+        )
     for transform in dataset.pipeline.transforms:
         if isinstance(transform, LoadMask):
-            transform.num_classes = len(dataset.metainfo['classes'])
-            transform.ignore_index = dataset.ignore_index
+            transform.num_classes, transform.ignore_index = classes, dataset.ignore_index
 
 
 def layout(config: ConfigDict) -> str:
@@ -80,7 +90,8 @@ def select(names: Sequence[str], limit: int | None, subset: Path | None, suffix:
     Args:
         names: all of the data set.
         limit: at most so many, the first ones.
-        subset: a file with one picture name a line; folders before the name and the suffix are of no account.
+        subset: a file with one picture name a line, or a bundled one's name; see :func:`read_subset`. Folders before
+            a picture's name and its suffix are of no account.
         suffix: of the data set's pictures.
 
     Raises:
@@ -88,12 +99,7 @@ def select(names: Sequence[str], limit: int | None, subset: Path | None, suffix:
     """
     chosen = list(range(len(names)))
     if subset is not None:
-        try:
-            wanted = [line.strip() for line in subset.read_text().splitlines() if line.strip()]
-        except OSError as error:
-            raise BenchError(f'--subset: cannot read {subset}: {error.strerror}') from None
-        except UnicodeDecodeError:
-            raise BenchError(f'--subset: {subset} is no text; write one picture name a line') from None
+        wanted = read_subset(subset)
         place = {Path(name).name: index for index, name in enumerate(names)}
         if len(place) < len(names):
             place = {}  # the same name in two folders: only whole paths tell them apart

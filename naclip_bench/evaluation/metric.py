@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
+from torch import Tensor
 
 from ..errors import BenchError
 from ..timing import STOPWATCH
@@ -26,6 +26,9 @@ class ConfusionMetric(BaseMetric):
         ignore_index: label of pixels that are not scored.
 
     Attributes:
+        leaf: whose predictions are scored, of a model with several members, and against which data set's ground truth;
+            None: the one prediction there is.
+        class_names: the classes; those of the data set where None.
         names: name of each picture of the data set, by its index; the index itself where empty.
         journal: where finished pictures are written; None keeps them in memory only.
         pictures: cells of each finished picture's confusion matrix, by name; see :func:`to_cells`.
@@ -36,32 +39,35 @@ class ConfusionMetric(BaseMetric):
     def __init__(self, ignore_index: int = 255) -> None:
         super().__init__()
         self.ignore_index = ignore_index
+        self.leaf: tuple[str, str] | None = None
+        self.class_names: tuple[str, ...] | None = None
         self.names: Sequence[str] = ()
         self.journal: Journal | None = None
         self.pictures: dict[str, np.ndarray] = {}
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return tuple(self.dataset_meta['classes'])
+        return self.class_names or tuple(self.dataset_meta['classes'])
+
+    def labels(self, sample: dict) -> tuple[Tensor, Tensor] | None:
+        """Prediction and truth (H, W) of a picture; None where this leaf's was finished before."""
+        if self.leaf is None:
+            return sample['pred_sem_seg']['data'].squeeze(0), sample['gt_sem_seg']['data'].squeeze(0)
+        member, dataset = self.leaf
+        return (sample['predictions'][member], sample['truths'][dataset]) if member in sample['predictions'] else None
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
-        device = data_samples[0]['pred_sem_seg']['data'].device
-        with STOPWATCH.stage('metric', device):
-            matrices = [
-                confusion_matrix(
-                    sample['pred_sem_seg']['data'].squeeze(0),
-                    sample['gt_sem_seg']['data'].squeeze(0),
-                    len(self.classes),
-                    self.ignore_index,
-                )
-                for sample in data_samples
-            ]
-            counted = torch.stack(matrices).cpu().numpy()
-        names = [self._name(sample['sample_idx']) for sample in data_samples]
+        labels = {self._name(sample['sample_idx']): self.labels(sample) for sample in data_samples}
+        labels = {name: pair for name, pair in labels.items() if pair is not None}
+        if not labels:
+            return
+        with STOPWATCH.stage('metric', next(iter(labels.values()))[0].device):
+            counted = {
+                name: to_cells(confusion_matrix(*pair, len(self.classes), self.ignore_index))
+                for name, pair in labels.items()
+            }
         # A batch that was finished in part is computed whole; what the journal has is not written again.
-        finished = {
-            name: to_cells(matrix) for name, matrix in zip(names, counted, strict=True) if name not in self.pictures
-        }
+        finished = {name: cells for name, cells in counted.items() if name not in self.pictures}
         if self.journal is not None:
             self.journal.append(finished)
         self.pictures.update(finished)
@@ -72,6 +78,10 @@ class ConfusionMetric(BaseMetric):
     def total(self) -> np.ndarray:
         """Sum (C, C) int64 over the pictures that this process knows."""
         return from_cells(self.pictures.values(), len(self.classes))
+
+    def scores(self, confusion: np.ndarray) -> Scores:
+        """What the numbers of a (C, C) matrix are."""
+        return Scores.of(confusion)
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Join all processes' pictures and score them; every process gets the same.
@@ -86,7 +96,7 @@ class ConfusionMetric(BaseMetric):
             self.pictures.update(part)
         if len(self.pictures) != size:
             raise BenchError(f'{len(self.pictures)} pictures were scored, but the data set has {size}')
-        return Scores.of(self.total()).percent()
+        return self.scores(self.total()).percent()
 
     def compute_metrics(self, results: list) -> dict:
         raise NotImplementedError('evaluate() scores the confusion matrices')

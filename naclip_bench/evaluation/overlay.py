@@ -11,6 +11,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from ..datasets.square import central_square
+
 OPACITY = 0.6
 FONT_SIZE = 14
 MARGIN = 8
@@ -101,7 +103,10 @@ class OverlayHook(Hook):
         colours = palette(metainfo)
         for sample in outputs:
             with Image.open(sample.img_path) as image:
-                picture = np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
+                image = ImageOps.exif_transpose(image).convert('RGB')
+            if sample.get('central_square'):
+                image = central_square(image, sample.central_square, Image.Resampling.BICUBIC)
+            picture = np.asarray(image)
             truth, prediction = (
                 field.data.squeeze(0).cpu().numpy() for field in (sample.gt_sem_seg, sample.pred_sem_seg)
             )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 
-from mmengine.dist import get_world_size, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..timing import STOPWATCH
-from .confusion import Scores, from_cells
+from .confusion import from_cells
 from .metric import ConfusionMetric
 
 #: Seconds between two lines where the output is a file and no terminal.
@@ -23,12 +23,16 @@ class ProgressHook(Hook):
 
     It also times how long the loop waits for pictures (the stage "read"). The speed is that of this run alone: resumed
     pictures count as done, not as fast. With several processes it shows the first one's share.
+
+    Args:
+        what: name of the bar; None: the data set's type.
     """
 
     #: Behind all other hooks: what they do is not waiting for pictures.
     priority = 'LOWEST'
 
-    def __init__(self) -> None:
+    def __init__(self, what: str | None = None) -> None:
+        self._what = what
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
 
@@ -39,7 +43,7 @@ class ProgressHook(Hook):
         self._seen = set(self._metric.pictures)
         self._before = self._done = len(self._seen)
         self._confusion = self._metric.total()
-        self._share = sum(len(batch) for batch in batches) if get_world_size() > 1 else self._count - self._before
+        self._share = sum(len(batch) for batch in batches) if batches.processes > 1 else self._count - self._before
         self._begin = self._waiting_since = time.perf_counter()
         self._last_line = self._begin
         if is_main_process():
@@ -54,11 +58,11 @@ class ProgressHook(Hook):
                 disable=not self._console.is_terminal,
             )
             self._task = self._bar.add_task(
-                type(dataset).__name__,
+                self._what or type(dataset).__name__,
                 total=self._before + self._share,
                 completed=self._before,
                 speed=0.0,
-                miou=100 * Scores.of(self._confusion).mIoU,
+                miou=100 * self._metric.scores(self._confusion).mIoU,
             )
             self._bar.start()
 
@@ -77,7 +81,7 @@ class ProgressHook(Hook):
         if self._bar is None:
             return
         speed = (self._done - self._before) / (now - self._begin)
-        miou = 100 * Scores.of(self._confusion).mIoU
+        miou = 100 * self._metric.scores(self._confusion).mIoU
         self._bar.update(self._task, completed=self._done, speed=speed, miou=miou)
         if self._bar.disable and (now - self._last_line >= LOG_EVERY or self._done == self._before + self._share):
             self._last_line = now

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import platform
 from datetime import datetime, timezone
 from importlib import metadata
@@ -17,6 +16,7 @@ from mmengine.dist import get_world_size
 
 from .. import __version__
 from ..datasets.check import list_hash
+from ..files import written_beside
 from ..methods.base import TrainingFreeSegmentor
 
 #: Version of the result file's schema; raised whenever a key changes its meaning. Described in docs/result.md.
@@ -30,6 +30,8 @@ PACKAGES = {
     'torch': ('torch',),
     'torchvision': ('torchvision',),
     'numpy': ('numpy',),
+    'pillow': ('pillow',),
+    'scikit-learn': ('scikit-learn',),
     'opencv': ('opencv-python', 'opencv-python-headless'),
     'mmengine': ('onedl-mmengine', 'mmengine'),
     'mmcv': ('onedl-mmcv', 'mmcv', 'mmcv-lite'),
@@ -69,6 +71,8 @@ def short_side(config: Config) -> int | None:
     for step in config.test_dataloader.dataset.pipeline:
         if step['type'] == 'Resize':
             return min(step['scale'])
+        if step['type'] == 'CentralSquare':
+            return step['size']
     return None
 
 
@@ -152,22 +156,18 @@ def result_record(
     }
 
 
-def write_json(path: Path, content: dict) -> None:
-    """Write beside and rename, so that nobody ever reads half a file; NaN becomes null, as JSON has none."""
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        temporary.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + '\n')
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def write_json(path: Path, content: dict, indent: int | None = 2) -> None:
+    """Write beside and rename, so that nobody ever reads half a file."""
+    with written_beside(path) as temporary:
+        temporary.write_text(json.dumps(plain(content), indent=indent, allow_nan=False) + '\n')
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """A value as it reads back from JSON; NaN becomes null, as JSON has none."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if isinstance(value, (str, int, bool, type(None))) else str(value)

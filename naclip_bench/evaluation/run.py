@@ -25,10 +25,10 @@ from ..inference.pamr import PAMR
 from ..methods.base import TrainingFreeSegmentor
 from ..timing import STOPWATCH
 from ..vocabulary import Vocabulary
-from .confusion import Scores
 from .journal import Journal
 from .metric import ConfusionMetric
 from .overlay import OverlayHook
+from .predictions import PredictionHook
 from .progress import ProgressHook
 from .record import MADE_UP, fingerprint, identity, result_record, write_json
 
@@ -43,6 +43,7 @@ class Request:
         limit, subset: see :func:`select`.
         resume: go on with the pictures that the journal lacks.
         show_dir: where overlays go; None draws none.
+        save_predictions: where predictions go as index PNGs; None saves none.
         launcher: none, pytorch, slurm or mpi.
         overrides: settings changed on the command line, recorded beside the protocol's name.
     """
@@ -53,6 +54,7 @@ class Request:
     subset: Path | None = None
     resume: bool = False
     show_dir: Path | None = None
+    save_predictions: Path | None = None
     launcher: str = 'none'
     overrides: dict[str, object] = field(default_factory=dict)
 
@@ -100,6 +102,13 @@ def run(request: Request) -> dict[str, object]:
     metric.names, metric.ignore_index = names, dataset.ignore_index
     metric.journal = Journal(request.work_dir / 'pictures', parts, fingerprint(parts), len(metric.classes), get_rank())
     resumed = _take_up(request, metric, names)
+    if request.save_predictions is not None:
+        predictions = PredictionHook(
+            request.save_predictions, names, len(metric.classes), dataset.reduce_zero_label, fingerprint(parts)
+        )
+        runner.register_hook(predictions)
+        # A picture whose prediction is lost is computed again; all processes agree, also where they share no disk.
+        resumed = set().union(*all_gather_object(predictions.written(resumed)))
     place = {name: index for index, name in enumerate(names)}
     loop.dataloader.batch_sampler.leave_out([place[name] for name in resumed])
 
@@ -121,7 +130,7 @@ def run(request: Request) -> dict[str, object]:
         'stages': STOPWATCH.seconds(),
     }
     selection = {
-        'official': config.pictures,
+        'official': config.get('pictures', len(dataset)),
         'limit': request.limit,
         'subset': str(request.subset) if request.subset else None,
     }
@@ -130,7 +139,7 @@ def run(request: Request) -> dict[str, object]:
         model,
         names,
         parts,
-        _scores(metric),
+        class_scores(metric),
         times,
         selection,
         {k: str(v) for k, v in request.overrides.items()},
@@ -188,7 +197,12 @@ def check_classes(config: Config, classes: tuple[str, ...]) -> None:
 
 
 def _make_folders(request: Request) -> None:
-    for option, folder in (('--work-dir', request.work_dir), ('--show-dir', request.show_dir)):
+    folders = {
+        '--work-dir': request.work_dir,
+        '--show-dir': request.show_dir,
+        '--save-predictions': request.save_predictions,
+    }
+    for option, folder in folders.items():
         if folder is not None:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -217,9 +231,10 @@ def _take_up(request: Request, metric: ConfusionMetric, names: list[str]) -> set
     return set()
 
 
-def _scores(metric: ConfusionMetric) -> dict[str, object]:
+def class_scores(metric: ConfusionMetric) -> dict[str, object]:
+    """Summary and per-class scores of a finished metric, as a result record has them."""
     confusion = metric.total()
-    scores = Scores.of(confusion)
+    scores = metric.scores(confusion)
     truth = confusion.sum(1)
     per_class = [
         {'class': name, 'IoU': 100 * float(iou), 'Acc': 100 * float(accuracy), 'pixels': int(pixels)}

@@ -9,7 +9,7 @@ made unless someone asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -86,10 +86,11 @@ class PixelLogits:
         patches: (windows, Q, h, w) patch logits in fp32, windows in the order of ``windows``.
         windows: where they lie.
         size: (height, width) of the original picture.
+        notes: what a method's decision needs of each window besides.
     """
 
-    def __init__(self, patches: Tensor, windows: Windows, size: tuple[int, int]) -> None:
-        self.size = size
+    def __init__(self, patches: Tensor, windows: Windows, size: tuple[int, int], notes: Sequence[object] = ()) -> None:
+        self.size, self.notes = size, notes
         self.queries = patches.shape[1]
         rows, columns = patches.shape[2:]
         across, down = len(windows.lefts), len(windows.tops)

@@ -6,7 +6,7 @@ A method on its own goes the same way, as the only member, so that shared and se
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,18 +27,29 @@ if TYPE_CHECKING:
 Logits = PixelLogits | RefinedLogits
 
 
-def patch_logits(members: Sequence[TrainingFreeSegmentor], images: Tensor) -> list[Tensor]:
-    """Patch logits (N, Q, h, w) in fp32 of each member, of windows (N, 3, H, W), after one pass of the trunk."""
+def patch_logits(
+    members: Sequence[TrainingFreeSegmentor], images: Tensor
+) -> dict[Hashable, tuple[Tensor, Sequence[object]]]:
+    """Patch logits of windows (N, 3, H, W) after one pass of the trunk.
+
+    Returns:
+        by ``logits_key``, the logits (N, Q, h, w) in fp32 and the method's notes on each window.
+    """
     backbone = members[0].backbone
     with STOPWATCH.stage('trunk', backbone.device):
         trunks = backbone.trunks(images, [member.need for member in members])
-    logits = []
+    tokens, logits = {}, {}
     for member, trunk in zip(members, trunks, strict=True):
+        if member.logits_key in logits:
+            continue
         text = member.text[0]
-        with STOPWATCH.stage('method', backbone.device):
-            tokens = member.dense_tokens(trunk).float()
+        if member.tokens_key not in tokens:
+            with STOPWATCH.stage('method', backbone.device):
+                tokens[member.tokens_key] = member.dense_tokens(trunk).float()
         with STOPWATCH.stage('stitch+decide', backbone.device):
-            logits.append(member.match(tokens, text, trunk).transpose(1, 2).unflatten(2, trunk.grid))
+            matched = member.match(tokens[member.tokens_key], text, trunk)
+            patches = matched.transpose(1, 2).unflatten(2, trunk.grid)
+            logits[member.logits_key] = patches, member.notes(tokens[member.tokens_key], trunk)
     return logits
 
 
@@ -79,28 +90,32 @@ def _pixel_logits_of_like(
     for index, crop in enumerate(crops):
         by_shape[tuple(crop.shape)].append(index)
 
-    of_windows: list[list[Tensor | None]] = [[None] * len(crops) for _ in members]
+    of_windows: dict[Hashable, list] = {member.logits_key: [None] * len(crops) for member in members}
     for indices in by_shape.values():
         # As few batches as can be, and of like size: a small last one would cost as much as a large one.
         for chunk in torch.tensor(indices).tensor_split(-(-len(indices) // batch)):
             chunk = chunk.tolist()
             with STOPWATCH.stage('trunk', device):
                 crops_together = torch.stack([crops[index] for index in chunk])
-            for logits, out in zip(of_windows, patch_logits(members, crops_together), strict=True):
-                for index, window_logits in zip(chunk, out, strict=True):
-                    logits[index] = window_logits
+            for key, out in patch_logits(members, crops_together).items():
+                for index, *logits_and_note in zip(chunk, *out, strict=True):
+                    of_windows[key][index] = logits_and_note
 
-    results: list[list[Logits]] = []
-    for member, logits in zip(members, of_windows, strict=True):
-        remaining, of_member = iter(logits), []
-        for image, windows, size in zip(images, layouts, sizes, strict=True):
+    of_pictures: dict[Hashable, list[PixelLogits]] = defaultdict(list)
+    for key, of_crops in of_windows.items():
+        first_window = 0
+        for windows, size in zip(layouts, sizes, strict=True):
             with STOPWATCH.stage('stitch+decide', device):
-                patches = torch.stack([next(remaining) for _ in range(len(windows))])
-                of_member.append(PixelLogits(patches, windows, tuple(size)))
-            if member.refine is not None:
-                with STOPWATCH.stage('refine', device):
-                    of_member[-1] = member.refine(of_member[-1], image)
-        results.append(of_member)
+                logits, notes = zip(*of_crops[first_window : first_window + len(windows)], strict=True)
+                of_pictures[key].append(PixelLogits(torch.stack(logits), windows, tuple(size), notes))
+            first_window += len(windows)
+    results: list[list[Logits]] = []
+    for member in members:
+        logits = of_pictures[member.logits_key]
+        if member.refine is not None:
+            with STOPWATCH.stage('refine', device):
+                logits = [member.refine(picture, image) for picture, image in zip(logits, images, strict=True)]
+        results.append(logits)
     return results
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import cached_property
 
 import torch
@@ -31,7 +31,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
     """A frozen CLIP whose patch features are matched with class names.
 
     A subclass implements :meth:`dense_tokens`. Where its paper asks for more, it sets :attr:`changed_blocks`,
-    :attr:`inner_outputs`, :attr:`inner_attention` or :attr:`positions`, or overrides :meth:`match`.
+    :attr:`inner_outputs`, :attr:`inner_attention` or :attr:`positions`, or overrides :meth:`match` or :meth:`decide`.
 
     Args:
         class_names: bundled class-name file (``voc21``) or the path of one's own; see :class:`Vocabulary`.
@@ -53,6 +53,8 @@ class TrainingFreeSegmentor(BaseSegmentor):
     inner_attention: tuple[int, ...] = ()
     #: How the position embedding is interpolated; see :func:`interpolate_positions`.
     positions = 'sclip'
+    #: :meth:`dense_tokens` depends on the class names and on what follows them.
+    reads_text = False
 
     def __init__(
         self,
@@ -86,6 +88,9 @@ class TrainingFreeSegmentor(BaseSegmentor):
         self.window, self.stride, self.window_batch = window, stride, window_batch
         self.logit_scale, self.prob_thd, self.area_thd = logit_scale, prob_thd, area_thd
         self.align_corners = False
+        # Members of one model that have the same key here share tokens or logits; alone, a method shares with nobody.
+        self.tokens_key: Hashable = id(self)
+        self.logits_key: Hashable = id(self)
 
     # ---- what a method is
 
@@ -113,6 +118,10 @@ class TrainingFreeSegmentor(BaseSegmentor):
             (N, h * w, Q).
         """
         return F.normalize(tokens[:, 1:], dim=-1) @ text.T
+
+    def notes(self, tokens: Tensor, trunk: Trunk) -> Sequence[object]:
+        """What :meth:`decide` finds in ``logits.notes``, one a window: nothing, unless a paper says otherwise."""
+        return [None] * len(tokens)
 
     def attention_weights(self, trunk: Trunk) -> Tensor:
         """Weights (N, heads, T, T) with which each token of the last block gathers values, [CLS] first.

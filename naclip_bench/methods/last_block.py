@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..backbones import Trunk
 from .base import TrainingFreeSegmentor
+
+
+@lru_cache(maxsize=64)
+def gaussian_neighbourhood(grid: tuple[int, int], sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """omega of NACLIP (eq. 10 and 11) for every pair of tokens, (1 + h * w, 1 + h * w); row and column 0 ([CLS]) are 0.
+
+    Args:
+        grid: (h, w) patches.
+        sigma: standard deviation of the Gaussian, in patches.
+    """
+    rows, columns = (torch.arange(side, dtype=torch.float32, device=device) for side in grid)
+    vertical, horizontal = ((axis[:, None] - axis).square() for axis in (rows, columns))
+    distance = vertical[:, None, :, None] + horizontal[None, :, None, :]
+    gaussian = torch.exp(-distance / (2 * sigma**2)).flatten(2).flatten(0, 1)
+    return F.pad(gaussian, (1, 0, 1, 0)).to(dtype)
 
 
 class LastBlockSegmentor(TrainingFreeSegmentor):
@@ -22,7 +39,7 @@ class LastBlockSegmentor(TrainingFreeSegmentor):
         """The method's attention, linear in ``value``.
 
         Args:
-            query, key, value: (N, heads, T, d) of the last block.
+            query, key, value: (N, heads, T, d) of the last block; not to be written over.
             trunk: where they came from.
 
         Returns:
@@ -30,9 +47,10 @@ class LastBlockSegmentor(TrainingFreeSegmentor):
         """
 
     def dense_tokens(self, trunk: Trunk) -> Tensor:
-        block, tokens = self.backbone.blocks[-1], trunk.tokens
-        out = block.output(self.attended(*block.qkv(tokens), trunk))
-        return self.backbone.head(block.surround(tokens, out) if self.whole_block else out)
+        block = self.backbone.blocks[-1]
+        query, key, value = trunk.once('last qkv', lambda: block.qkv(trunk.tokens))
+        out = block.output(self.attended(query, key, value, trunk))
+        return self.backbone.head(block.surround(trunk.tokens, out) if self.whole_block else out)
 
     def attention_weights(self, trunk: Trunk) -> Tensor:
         # Attention is linear in the values: what gathers the unit vectors is the weights themselves.

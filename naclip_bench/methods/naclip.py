@@ -17,34 +17,15 @@ Where the released code says more than the paper, this follows the code:
 
 from __future__ import annotations
 
-from functools import lru_cache
-
-import torch
 from mmseg.registry import MODELS
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..backbones import Trunk, attend
 from ..errors import BenchError, did_you_mean
-from .last_block import LastBlockSegmentor
+from .last_block import LastBlockSegmentor, gaussian_neighbourhood
 
 ARCHITECTURES = ('reduced', 'vanilla')
 ATTENTIONS = ('naclip', 'nonly', 'kk', 'csa', 'vanilla')
-
-
-@lru_cache(maxsize=64)
-def gaussian_neighbourhood(grid: tuple[int, int], sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """omega of eq. 10 and 11 for every pair of tokens, (1 + h * w, 1 + h * w); row and column 0 ([CLS]) are 0.
-
-    Args:
-        grid: (h, w) patches.
-        sigma: standard deviation of the Gaussian, in patches.
-    """
-    rows, columns = (torch.arange(side, dtype=torch.float32, device=device) for side in grid)
-    vertical, horizontal = ((axis[:, None] - axis).square() for axis in (rows, columns))
-    distance = vertical[:, None, :, None] + horizontal[None, :, None, :]
-    gaussian = torch.exp(-distance / (2 * sigma**2)).flatten(2).flatten(0, 1)
-    return F.pad(gaussian, (1, 0, 1, 0)).to(dtype)
 
 
 @MODELS.register_module()

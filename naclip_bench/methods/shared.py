@@ -1,11 +1,15 @@
-"""Several methods on one frozen CLIP: pictures are cut and the trunk is run once for all."""
+"""Several methods on one frozen CLIP: pictures are cut and the trunk is run once for all.
+
+Members that are the same method also share its tokens, and with the same class names the logits: what is left of each
+is its refinement, thresholds and decision.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import torch
-from mmengine.structures import PixelData
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -14,6 +18,10 @@ from torch import Tensor, nn
 from ..backbones import FrozenCLIP
 from ..datasets.preprocessor import PicturePreprocessor
 from ..inference.together import segment
+
+#: Settings that come behind the patch tokens, and those behind the patch logits.
+OF_VOCABULARY = ('class_names', 'templates')
+OF_DECISION = ('logit_scale', 'prob_thd', 'area_thd', 'refine')
 
 
 @MODELS.register_module()
@@ -28,21 +36,35 @@ class SharedTrunk(BaseSegmentor):
     def __init__(self, members: dict[str, dict], backbone: dict | None = None) -> None:
         clip = FrozenCLIP(**(backbone or {}))
         super().__init__(data_preprocessor=PicturePreprocessor.of(clip.colours))
-        self.members = nn.ModuleDict(
-            {name: MODELS.build(dict(config, backbone=clip)) for name, config in members.items()}
-        )
+        self.members = nn.ModuleDict()
+        for name, config in members.items():
+            member = MODELS.build(dict(config, backbone=clip))
+            of_tokens = of_logits = config
+            if not member.reads_text:
+                of_logits = {key: value for key, value in config.items() if key not in OF_DECISION}
+                of_tokens = {key: value for key, value in of_logits.items() if key not in OF_VOCABULARY}
+            member.logits_key, member.tokens_key = (json.dumps(key, sort_keys=True) for key in (of_logits, of_tokens))
+            self.members[name] = member
+
+        #: Pictures, by their ``sample_idx``, that a member need not see again.
+        self.finished: dict[str, frozenset[int]] = {}
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[Tensor], data_samples: list[SegDataSample]) -> list[SegDataSample]:
-        """Segment pictures; each sample's ``predictions`` holds a label map (1, H, W) by member's name.
+        """Segment pictures; each sample's ``predictions`` holds a label map (H, W) int16 by member's name.
+
+        Members that have finished all of the pictures are left out.
 
         Raises:
             BenchError: see :func:`segment`.
         """
-        labels = segment(list(self.members.values()), inputs, data_samples)
+        wanted = {sample.get('sample_idx') for sample in data_samples}
+        members = {
+            name: member for name, member in self.members.items() if not wanted <= self.finished.get(name, frozenset())
+        }
+        labels = segment(list(members.values()), inputs, data_samples) if members else []
         for index, sample in enumerate(data_samples):
-            maps = {name: PixelData(data=of[index][None]) for name, of in zip(self.members, labels, strict=True)}
-            sample.predictions = maps
+            sample.predictions = {name: of[index].short() for name, of in zip(members, labels, strict=True)}
         return data_samples
 
     def extract_feat(self, inputs: Tensor) -> Tensor:

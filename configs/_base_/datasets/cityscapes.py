@@ -13,11 +13,6 @@ test_dataloader = dict(
         data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
         img_suffix='_leftImg8bit.png',
         seg_map_suffix='_gtFine_labelTrainIds.png',
-        pipeline=[
-            dict(type='LoadPicture'),
-            dict(type='Resize', scale=(2048, 560), keep_ratio=True),
-            dict(type='LoadMask'),
-            dict(type='PackSegInputs', meta_keys=('img_path', 'ori_shape', 'sample_idx')),
-        ],
+        pipeline=_base_.pipelines['560'],
     )
 )

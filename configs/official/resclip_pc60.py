@@ -1,0 +1,4 @@
+_base_ = '../resclip_pc60.py'
+
+protocol = 'official'
+model = dict(rcs=(2.0, 0.3), sfr=(1.8, 0.7), temp_thd=0.3)

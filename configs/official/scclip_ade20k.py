@@ -1,0 +1,3 @@
+_base_ = '../scclip_ade20k.py'
+
+protocol = 'official'

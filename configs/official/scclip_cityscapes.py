@@ -1,0 +1,3 @@
+_base_ = '../scclip_cityscapes.py'
+
+protocol = 'official'

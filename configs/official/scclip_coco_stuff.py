@@ -1,0 +1,3 @@
+_base_ = '../scclip_coco_stuff.py'
+
+protocol = 'official'

@@ -1,0 +1,3 @@
+_base_ = '../scclip_pc59.py'
+
+protocol = 'official'

@@ -1,0 +1,3 @@
+_base_ = '../scclip_voc20.py'
+
+protocol = 'official'

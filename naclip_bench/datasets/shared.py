@@ -1,0 +1,100 @@
+"""One pass over pictures that several data sets have in common, with the ground truth of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mmengine.dataset import Compose
+from mmseg.registry import DATASETS
+from mmseg.structures import SegDataSample
+from torch.utils.data import Dataset
+
+from ..errors import BenchError
+from .check import build_dataset, picture_names
+
+
+@DATASETS.register_module()
+class SharedPictures(Dataset):
+    """Pictures read and resized once, and a mask from each data set: VOC21 and VOC20, or COCO-Object and COCO-Stuff.
+
+    An item has ``inputs`` as a single data set gives them; its ``data_samples`` has ``truths``, label maps (H, W) by
+    data set.
+
+    Args:
+        datasets: config of each data set by name. They have the same pictures in the same order, and pipelines that
+            differ in nothing but the masks.
+        indices: which pictures; None: all.
+
+    Raises:
+        BenchError: data that are not there, or data sets whose pictures differ.
+    """
+
+    def __init__(self, datasets: dict[str, dict], indices: list[int] | None = None, **_: object) -> None:
+        self.datasets = {name: build_dataset(config) for name, config in datasets.items()}
+        self.first = next(iter(self.datasets.values()))
+        self.names = picture_names(self.first)
+        for name, dataset in self.datasets.items():
+            if picture_names(dataset) != self.names:
+                raise BenchError(f'{name} has other pictures than {next(iter(datasets))}: {dataset.data_root}')
+        if len(self.datasets) > 1:
+            steps = self.first.pipeline.transforms
+            masks = _index_of_masks([type(step).__name__ for step in steps])
+            if masks is None:
+                raise BenchError('data sets run together where nothing but LoadMask and packing follows their Resize')
+            self.read = Compose(steps[:masks])
+            self.load_mask = {name: dataset.pipeline.transforms[masks] for name, dataset in self.datasets.items()}
+        self.indices = list(range(len(self.names))) if indices is None else list(indices)
+
+    def full_init(self) -> None:
+        """mmengine's loop asks for it; there is nothing left to do."""
+
+    @property
+    def metainfo(self) -> dict:
+        return self.first.metainfo
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> dict:
+        place = self.indices[index]
+        if len(self.datasets) == 1:
+            (name,) = self.datasets
+            item = self.first[place]
+            sample = item['data_samples']
+            sample.truths = {name: sample.gt_sem_seg.data[0]}
+            sample.set_metainfo(dict(sample_idx=index))
+            return item
+        results = self.read(self.first.get_data_info(place))
+        truths = {}
+        for name, dataset in self.datasets.items():
+            info = {**dataset.get_data_info(place), 'ori_shape': results['ori_shape']}
+            truths[name] = torch.from_numpy(self.load_mask[name].transform(info)['gt_seg_map'])
+        picture = torch.from_numpy(results['img']).permute(2, 0, 1).contiguous()
+        sample = SegDataSample(
+            metainfo=dict(img_path=results['img_path'], ori_shape=results['ori_shape'], sample_idx=index)
+        )
+        sample.truths = truths
+        return dict(inputs=picture, data_samples=sample)
+
+
+def _index_of_masks(steps: Sequence[str]) -> int | None:
+    """Where LoadMask stands, if nothing but packing follows it."""
+    return len(steps) - 2 if steps[-2:] == ['LoadMask', 'PackSegInputs'] else None
+
+
+def picture_key(dataset: dict) -> tuple[str, ...]:
+    """What data sets must agree in to share a pass: where the pictures are, which, and how they are read.
+
+    Folders that hold the same pictures twice (COCO-Object's and COCO-Stuff's) count as the same by the files' names and
+    sizes on disk.
+    """
+    kinds = [step['type'] for step in dataset['pipeline']]
+    if _index_of_masks(kinds) is None:
+        # Masks that are changed beside the pictures: nothing is shared but the very same data set.
+        return (str(dataset),)
+    steps = [sorted(map(str, dict(step).items())) for step in dataset['pipeline'][:-2]]
+    folder = Path(dataset['data_root']) / dataset['data_prefix']['img_path']
+    files = sorted((path.name, path.stat().st_size) for path in folder.rglob(f'*{dataset.get("img_suffix", ".jpg")}'))
+    return str(dataset.get('ann_file')), str(files or folder), str(steps)

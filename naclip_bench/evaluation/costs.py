@@ -1,0 +1,90 @@
+"""What methods cost beside each other: the same pictures, batch by batch in turn, on one backbone."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmseg.registry import MODELS
+from rich.console import Console
+from rich.table import Table
+
+from ..backbones import FrozenCLIP
+from ..datasets.check import build_dataset
+from ..errors import BenchError
+from ..inference.windows import Windows
+from .benchmark import stages_of
+
+STAGES = ('trunk', 'method', 'stitch+decide', 'refine')
+
+
+@dataclass
+class Cost:
+    """One method's run.
+
+    Attributes:
+        windows: how many went through the backbone.
+        stages: seconds of each stage.
+        ratios: of each batch, its seconds over those of the first method.
+    """
+
+    windows: int = 0
+    stages: dict[str, float] = field(default_factory=dict)
+    ratios: list[float] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.stages.values())
+
+
+def costs(configs: dict[str, Config], limit: int) -> dict[str, Cost]:
+    """Run ``limit`` pictures with each method, batch by batch in turn; reading and text vectors are apart.
+
+    Args:
+        configs: of each method by name, on one data set and one backbone; the first is what the others are beside.
+
+    Raises:
+        BenchError: the data are not there, or the configs differ in more than the method.
+    """
+    first = next(iter(configs.values()))
+    if any(config.model.backbone != first.model.backbone for config in configs.values()):
+        raise BenchError('the methods have different backbones; costs side by side need one')
+    if any(config.test_dataloader != first.test_dataloader for config in configs.values()):
+        raise BenchError('the methods have different data; costs side by side need one')
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    dataset = build_dataset(first.test_dataloader.dataset)
+    size, count = first.test_dataloader.batch_size, min(limit, len(dataset))
+    clip = FrozenCLIP(**first.model.backbone)
+    models = {
+        name: MODELS.build(dict(config.model, backbone=clip)).eval().to(device) for name, config in configs.items()
+    }
+    found = {name: Cost() for name in models}
+    # The first round, of one picture, warms caches and text vectors up and is not counted.
+    batches = [range(1), *(range(begin, min(begin + size, count)) for begin in range(0, count, size))]
+    for round_, batch in enumerate(batches):
+        data = next(iter(models.values())).data_preprocessor(pseudo_collate([dataset[index] for index in batch]))
+        baseline = None
+        for name, model in models.items():
+            with stages_of({} if round_ == 0 else found[name].stages) as stages:
+                model.predict(data['inputs'], data['data_samples'])
+            if round_ == 0:
+                continue
+            layouts = (Windows.over(tuple(image.shape[-2:]), model.window, model.stride) for image in data['inputs'])
+            found[name].windows += sum(map(len, layouts))
+            baseline = baseline or sum(stages.values())
+            found[name].ratios.append(sum(stages.values()) / baseline)
+    return found
+
+
+def print_costs(found: dict[str, Cost]) -> None:
+    """A row a method: windows/s, seconds a stage, and the median of its batches' cost beside the first method."""
+    table = Table(title='cost of methods', title_justify='left')
+    for column in ('method', 'windows/s', *STAGES, f'beside {next(iter(found))}'):
+        table.add_column(column, justify='left' if column == 'method' else 'right')
+    for name, cost in found.items():
+        stages = (f'{cost.stages.get(stage, 0):.1f}' for stage in STAGES)
+        table.add_row(name, f'{cost.windows / cost.seconds:.2f}', *stages, f'{statistics.median(cost.ratios):.3f}x')
+    Console(highlight=False).print(table)

@@ -1,0 +1,197 @@
+"""CLIPtrase: Explore the Potential of CLIP for Training-Free Open Vocabulary Semantic Segmentation (Shao, Tian, Zhao,
+Su; ECCV 2024, arXiv 2407.08268).
+
+Semantic correlation recovery (eq. 3): the last block attends by softmax(q q^T / sqrt(d)) + softmax(k k^T / sqrt(d)) +
+softmax(v v^T / sqrt(d)), residual and feed-forward network kept. Patch clustering (eqs. 4 to 6): DBSCAN on the rows of
+the correlation matrix W, the cosines of q, of k and of v, averaged over the three and the heads; the patches of a
+region decide its class together.
+
+Where released code and paper differ, this follows the code:
+- The paper's attention *is* W; the code's is the sum of three softmaxes, whose rows add up to 3.
+- W is that of the block *before* the last (``cluster_layer``), which itself runs untouched.
+- Denoising subtracts [CLS]'s row from W and cuts off below 0. Eq. 7 drops patches whose mean correlation is above that
+  with themselves, which no cosine can be.
+- The rows of W are clustered as they are; eq. 4 has them at unit length.
+- eps and min_samples are 0.7 and 3 at 224 pixels and 1.1 and 7 at 336; the paper has the former everywhere.
+- On VOC20 patch logits are multiplied by [CLS]'s, class by class, which the paper does not mention.
+- There is no code for SAM (Table 3).
+
+The released code segments the central square of a picture at once, and in each region the most frequent *label* wins
+(``vote='labels'``, ``configs/official``). Labels of windows cannot be stitched: the common protocol uses
+``vote='logits'``, where each patch gets the mean of its region's logits, as the authors do in their detectron2 port.
+The regions are those of the same smoothed maps, taken at the patch grid.
+
+Choices where no code was released (Table 2): ``product`` is q q^T / sqrt(d) and so on, averaged likewise, in W alone;
+``features`` clusters the output tokens at unit length, and the regions' maps stay the means of W; a ``layer`` before
+the last has the recovered attention in that block, and CLIP's own in those behind it. Without denoising W is clustered
+as it is, negative cosines included. The position embedding is interpolated as the SCLIP family does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..backbones import Trunk, attend
+from ..errors import BenchError, did_you_mean
+from ..inference.stitch import PixelLogits
+from ..timing import STOPWATCH
+from .base import TrainingFreeSegmentor
+from .cliptrase_regions import cluster_maps, clusters, majority, patch_regions, regional_mean, regions
+
+CORRELATIONS = ('cosine', 'product')
+CLUSTERED = ('attention', 'features')
+VOTES = ('logits', 'labels')
+RECOVERED = ('qkv', 'qk')
+
+#: The factor on cosines that CLIP was trained to.
+CLIP_SCALE = 100.0
+
+
+@MODELS.register_module()
+class CLIPtrase(TrainingFreeSegmentor):
+    """CLIPtrase, its modules and the ablations of its Table 2.
+
+    Args:
+        recover: what the recovered attention sums over: ``qkv`` (CLIPtrase), ``qk`` (SCLIP's, for the paper's tables);
+            None for CLIP's own attention.
+        layer: block whose attention is recovered, from 1; None: the last.
+        cluster: what is clustered, ``attention`` (the rows of W) or ``features``; None for no clustering.
+        cluster_layer: block whose correlations W are, from 2; None: the one before ``layer``.
+        correlation: ``cosine`` or ``product``.
+        denoise: subtract [CLS]'s row from W and cut off below 0.
+        eps, min_samples: DBSCAN's.
+        vote: what the patches of a region share, ``logits`` or ``labels``; the latter for whole pictures.
+        background: class 0 is a background that loses a tied vote, as the authors' stands behind the others.
+        weigh_by_cls: multiply patch logits by 100 times [CLS]'s.
+        **kwargs: see :class:`TrainingFreeSegmentor`.
+    """
+
+    def __init__(
+        self,
+        recover: str | None = 'qkv',
+        layer: int | None = None,
+        cluster: str | None = 'attention',
+        cluster_layer: int | None = None,
+        correlation: str = 'cosine',
+        denoise: bool = True,
+        eps: float = 0.7,
+        min_samples: int = 3,
+        vote: str = 'logits',
+        background: bool = False,
+        weigh_by_cls: bool = False,
+        **kwargs: object,
+    ) -> None:
+        super().__init__(**kwargs)
+        for name, value, known in (
+            ('correlation', correlation, CORRELATIONS),
+            ('cluster', cluster or CLUSTERED[0], CLUSTERED),
+            ('vote', vote, VOTES),
+            ('recover', recover or RECOVERED[0], RECOVERED),
+        ):
+            if value not in known:
+                raise BenchError(f'CLIPtrase: unknown {name} "{value}"{did_you_mean(str(value), known)}')
+        if eps <= 0 or min_samples < 1:
+            raise BenchError(f'CLIPtrase: eps must be above 0 and min_samples at least 1, not {eps} and {min_samples}')
+        blocks = len(self.backbone.blocks)
+        layer = blocks if layer is None else layer
+        if not 2 <= layer <= blocks:
+            raise BenchError(f'CLIPtrase: layer is {layer}; it must be from 2 to {blocks}')
+        cluster_layer = layer - 1 if cluster_layer is None else cluster_layer
+        if cluster and not 2 <= cluster_layer <= layer:
+            raise BenchError(f'CLIPtrase: cluster_layer is {cluster_layer}; it must be from 2 to layer, {layer}')
+        if vote == 'labels' and (self.window is not None or self.refine is not None):
+            raise BenchError("CLIPtrase: vote='labels' is for whole pictures, not refined: window=None, refine=None")
+        self.changed_blocks = blocks - layer + 1
+        if cluster and cluster_layer < layer:
+            self.inner_outputs = (cluster_layer - 2,)
+        self.recover, self.layer, self.cluster, self.cluster_layer = recover, layer, cluster, cluster_layer
+        self.correlation, self.denoise, self.eps, self.min_samples = correlation, denoise, eps, min_samples
+        self.vote, self.background, self.weigh_by_cls = vote, background, weigh_by_cls
+
+    def gathered(self, query: Tensor, key: Tensor, value: Tensor, values: Tensor) -> Tensor:
+        """What every token gathers of ``values`` by the recovered attention, (N, heads, T, d)."""
+        if not self.recover:
+            return attend(query, key, values)
+        features = dict(q=query, k=key, v=value)
+        return sum(attend(features[name], features[name], values) for name in self.recover)
+
+    def dense_tokens(self, trunk: Trunk) -> Tensor:
+        tokens, rest = self.recovered(trunk), self.backbone.blocks[self.shared_depth + 1 :]
+        for block in rest:
+            block.add_(tokens)
+        return self.backbone.head(tokens)
+
+    def recovered(self, trunk: Trunk) -> Tensor:
+        """Output tokens of the block with the recovered attention, (N, T, width)."""
+        block = self.backbone.blocks[self.shared_depth]
+        query, key, value = block.qkv(trunk.tokens)
+        return block.surround(trunk.tokens, block.output(self.gathered(query, key, value, value)))
+
+    def attention_weights(self, trunk: Trunk) -> Tensor:
+        last = self.backbone.blocks[-1]
+        if self.changed_blocks > 1:
+            tokens = self.recovered(trunk)
+            for block in self.backbone.blocks[self.shared_depth + 1 : -1]:
+                block.add_(tokens)
+            return last.attention_map(tokens)
+        query, key, value = last.qkv(trunk.tokens)
+        units = torch.eye(query.shape[2], dtype=query.dtype, device=query.device).expand(*query.shape[:3], -1)
+        return self.gathered(query, key, value, units)
+
+    def correlations(self, trunk: Trunk) -> Tensor:
+        """W with [CLS], (N, 1 + h * w, 1 + h * w) in fp32."""
+        tokens = trunk.tokens if self.cluster_layer == self.layer else trunk.outputs[self.cluster_layer - 2]
+        features = torch.stack(self.backbone.blocks[self.cluster_layer - 1].qkv(tokens)).float()
+        if self.correlation == 'cosine':
+            features = F.normalize(features, dim=-1)
+        else:
+            features = features * features.shape[-1] ** -0.25
+        # The sum over q, k, v and the heads is one product of what they say side by side.
+        kinds, windows, heads, count, _ = features.shape
+        features = features.permute(1, 3, 0, 2, 4).reshape(windows, count, -1)
+        return features @ features.transpose(-1, -2) / (kinds * heads)
+
+    def patch_correlations(self, trunk: Trunk) -> Tensor:
+        """W between patches, denoised where the settings say so, (N, h * w, h * w) in fp32."""
+        correlations = self.correlations(trunk)
+        weights = correlations[:, 1:, 1:]
+        return (weights - correlations[:, :1, 1:]).relu() if self.denoise else weights
+
+    def maps(self, tokens: Tensor, trunk: Trunk) -> list[Tensor]:
+        """The clusters' maps of each window, on the CPU; see :func:`cluster_maps`."""
+        weights = self.patch_correlations(trunk).cpu()
+        points = weights if self.cluster == 'attention' else F.normalize(tokens[:, 1:], dim=-1).cpu()
+        return [
+            cluster_maps(clusters(own, self.eps, self.min_samples), rows, trunk.grid)
+            for own, rows in zip(points, weights, strict=True)
+        ]
+
+    def match(self, tokens: Tensor, text: Tensor, trunk: Trunk) -> Tensor:
+        logits = super().match(tokens, text, trunk)
+        if self.weigh_by_cls:
+            logits = logits * (CLIP_SCALE * F.normalize(tokens[:, :1], dim=-1) @ text.T)
+        if self.cluster and self.vote == 'logits':
+            shared = torch.stack([patch_regions(maps, trunk.grid) for maps in self.maps(tokens, trunk)])
+            logits = regional_mean(logits, shared.to(logits.device))
+        return logits
+
+    def notes(self, tokens: Tensor, trunk: Trunk) -> Sequence[Tensor | None]:
+        if self.cluster and self.vote == 'labels':
+            return self.maps(tokens, trunk)
+        return super().notes(tokens, trunk)
+
+    def decide(self, logits: PixelLogits) -> Tensor:
+        labels = super().decide(logits)
+        if self.vote == 'logits' or not self.cluster:
+            return labels
+        (maps,) = logits.notes
+        if not len(maps):
+            return labels
+        with STOPWATCH.stage('stitch+decide', labels.device):
+            shared = regions(maps, logits.size).to(labels.device)
+            return majority(labels, shared, len(self.vocabulary), self.background)

@@ -1,0 +1,135 @@
+"""ResCLIP: Residual Attention for Training-free Dense Vision-language Inference (CVPR 2025).
+
+NACLIP's last block, softmax(k k^T / sqrt(d) + omega) v without residual and feed-forward network, with two additions:
+
+- Residual cross-correlation (RCS): the weights A become tau ((1 - lambda) A + lambda A_c), where A_c is the mean of
+  CLIP's own attention maps in the sixth to ninth block, head by head.
+- Semantic feedback (SFR): a first pass segments the window. The scores k k^T / sqrt(d) of the second pass become
+  tau ((1 - lambda) k k^T / sqrt(d) + lambda M), where M says which patches got the same class; see
+  :mod:`.resclip_feedback`. omega is added behind.
+
+Where the released code says more than the paper, this follows the code:
+- Query words compete in the first pass, not classes: patches of two synonyms are of different classes.
+- The first pass is refined by PAMR (10 iterations, dilations 8 and 16) on the window's own pixels; a pixel whose
+  highest probability is under ``temp_thd`` counts as the first query.
+- M is 0 in the row and column of [CLS], and rounded to half precision.
+- A stray comma keeps both additions on whatever the released config says. Here each can be left out.
+
+Weights and threshold are tuned a data set in the released configs (``configs/official``). The defaults are those of
+COCO-Object and COCO-Stuff, the only ones that two data sets share (PC59 has the weights too), for every data set alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..backbones import Trunk
+from ..errors import BenchError
+from ..inference.decide import decide
+from ..inference.pamr import PAMR
+from ..inference.stitch import PixelLogits
+from ..inference.windows import Windows
+from .base import TrainingFreeSegmentor
+from .last_block import gaussian_neighbourhood
+from .resclip_feedback import patch_labels, same_class
+
+#: Blocks, from 0, whose attention maps are averaged.
+RESIDUAL_BLOCKS = (5, 6, 7, 8)
+
+#: Standard deviation of NACLIP's Gaussian, in patches.
+SIGMA = 5.0
+
+
+@MODELS.register_module()
+class ResCLIP(TrainingFreeSegmentor):
+    """ResCLIP.
+
+    Args:
+        rcs: (tau, lambda) of the residual cross-correlation, or None to leave it out.
+        sfr: (tau, lambda) of the semantic feedback, or None to leave it out. With neither this is NACLIP.
+        temp_thd: probability under which a pixel of the first pass counts as the first query.
+        **kwargs: see :class:`TrainingFreeSegmentor`.
+    """
+
+    def __init__(
+        self,
+        rcs: Sequence[float] | None = (2.0, 0.4),
+        sfr: Sequence[float] | None = (1.8, 0.7),
+        temp_thd: float = 0.11,
+        **kwargs: object,
+    ) -> None:
+        super().__init__(**kwargs)
+        for name, pair in (('rcs', rcs), ('sfr', sfr)):
+            if pair is None:
+                continue
+            if not isinstance(pair, Sequence) or len(pair) != 2 or not (pair[0] > 0 and 0 <= pair[1] <= 1):
+                raise BenchError(
+                    f'ResCLIP: {name} is {pair!r}; it must be None or (tau, lambda), tau above 0, lambda from 0 to 1'
+                )
+        if not 0 <= temp_thd <= 1:
+            raise BenchError(f'ResCLIP: temp_thd is {temp_thd}; it must be from 0 to 1')
+        if rcs is not None:
+            if self.shared_depth <= RESIDUAL_BLOCKS[-1]:
+                raise BenchError(
+                    f'ResCLIP: rcs looks at block {RESIDUAL_BLOCKS[-1] + 1}; '
+                    f'this backbone has {len(self.backbone.blocks)} blocks'
+                )
+            self.inner_attention = RESIDUAL_BLOCKS
+        self.rcs, self.sfr, self.temp_thd = rcs, sfr, temp_thd
+        self.reads_text = sfr is not None
+        self.first_pass_refine = PAMR(iterations=10, dilations=(8, 16))
+
+    def dense_tokens(self, trunk: Trunk) -> Tensor:
+        _, key, value = self.backbone.blocks[-1].qkv(trunk.tokens)
+        return self.gather(self.weights(key, value, trunk), value)
+
+    def attention_weights(self, trunk: Trunk) -> Tensor:
+        _, key, value = self.backbone.blocks[-1].qkv(trunk.tokens)
+        return self.weights(key, value, trunk)
+
+    def gather(self, weights: Tensor, value: Tensor) -> Tensor:
+        """Tokens (N, T, embed_dim) after the head, from weights (N, heads, T, T) and values (N, heads, T, d)."""
+        return self.backbone.head(self.backbone.blocks[-1].output(weights @ value))
+
+    def weights(self, key: Tensor, value: Tensor, trunk: Trunk) -> Tensor:
+        """The last block's attention weights (N, heads, T, T) from its keys and values (N, heads, T, d)."""
+        scores = (key @ key.transpose(-1, -2) * key.shape[-1] ** -0.5).float()
+        weights = self.residual_weights(scores, trunk).to(value)
+        if self.sfr is None:
+            return weights
+        tau, share = self.sfr
+        same = self.feedback(self.gather(weights, value).float(), trunk)
+        scores = scores.mul_(tau * (1 - share)).add_(same[:, None], alpha=tau * share)
+        return self.residual_weights(scores, trunk).to(value)
+
+    def residual_weights(self, scores: Tensor, trunk: Trunk) -> Tensor:
+        """Weights (N, heads, T, T) in fp32 from scores of the same shape: omega, softmax, RCS."""
+        omega = gaussian_neighbourhood(trunk.grid, SIGMA, scores.dtype, scores.device)
+        weights = (scores + omega).softmax(-1)
+        if self.rcs is None:
+            return weights
+        tau, share = self.rcs
+        weights *= tau * (1 - share)
+        for block in RESIDUAL_BLOCKS:
+            weights.add_(trunk.attention[block], alpha=tau * share / len(RESIDUAL_BLOCKS))
+        return weights
+
+    def feedback(self, tokens: Tensor, trunk: Trunk) -> Tensor:
+        """M (N, T, T) of the windows that a first pass turned into ``tokens`` (N, T, embed_dim), in fp32."""
+        text, _, multiplicity = self.text
+        queries = torch.arange(len(text), device=text.device)
+        cosines = self.match(tokens, text, trunk).transpose(1, 2).unflatten(2, trunk.grid)
+        size = tuple(trunk.images.shape[-2:])
+        whole = Windows.over(size, None, 1)
+        labels = []
+        # PAMR's weights are a window's own.
+        for image, logits in zip(trunk.images.float(), cosines.split(1), strict=True):
+            refined = self.first_pass_refine(PixelLogits(logits, whole, size), image)
+            labels.append(decide(refined, queries, multiplicity, self.logit_scale, self.temp_thd))
+        same = same_class(patch_labels(torch.stack(labels), trunk.grid, self.backbone.patch, len(text)), trunk.grid)
+        return F.pad(same, (1, 0, 1, 0))

@@ -1,0 +1,221 @@
+"""What a set of tables needs, each thing once: leaves (one number's worth of labels) and the passes that share them.
+
+A leaf is a config with a row's settings on one data set; the same leaf may stand in several cells. Leaves whose
+pictures, sizes and weights are the same make one pass: pictures are decoded once, the trunk runs once a kind of window,
+then each method's own part, each vocabulary, each setting (see :class:`SharedTrunk`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmengine.config import Config
+from mmseg.registry import MODELS
+from PIL import Image
+
+from ..configuration import config_names, load_config
+from ..datasets.shared import picture_key
+from ..errors import BenchError, did_you_mean
+from ..inference.windows import Windows
+from .papers import Value
+from .tables import Row, TableSpec
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says of every run; see :func:`load_config`.
+
+    Attributes:
+        datasets: only these data sets; None: all of a table.
+        rows: only rows whose names hold one of these; None: all.
+        limit, subset: see :func:`select`.
+    """
+
+    datasets: tuple[str, ...] | None = None
+    rows: tuple[str, ...] | None = None
+    data_root: str | None = None
+    pretrained: str | None = None
+    precision: str | None = None
+    cfg_options: dict[str, object] = field(default_factory=dict)
+    limit: int | None = None
+    subset: str | None = None
+
+
+@dataclass(eq=False)
+class Leaf:
+    """One config on one data set, computed once however many cells show it."""
+
+    name: str
+    config: Config
+    overrides: dict[str, object]
+    measure: str
+
+    @property
+    def dataset_key(self) -> str:
+        """Of the ground truth: leaves with the same key are scored against the same masks."""
+        return json.dumps(self.config.test_dataloader.dataset.to_dict(), sort_keys=True, default=str)
+
+
+@dataclass
+class Cell:
+    """A number of a table: the paper's value, and where ours comes from."""
+
+    table: str
+    row: Row
+    dataset: str
+    metric: str
+    paper: Value | None
+    leaf: Leaf | None = None
+    closed_form: float | None = None
+
+
+@dataclass
+class Pass:
+    """Leaves that share pictures, sizes and weights."""
+
+    leaves: list[Leaf]
+
+    @property
+    def title(self) -> str:
+        return ', '.join(dict.fromkeys(leaf.config.dataset for leaf in self.leaves))
+
+
+@dataclass
+class Plan:
+    cells: list[Cell]
+    passes: list[Pass]
+
+    @property
+    def leaves(self) -> list[Leaf]:
+        return [leaf for pass_ in self.passes for leaf in pass_.leaves]
+
+
+def make_plan(tables: Sequence[TableSpec], options: Options) -> Plan:
+    """Cells, leaves and passes of ``tables``.
+
+    Raises:
+        BenchError: ``datasets`` or ``rows`` name nothing in the tables.
+    """
+    _check_filters(tables, options)
+    leaves: dict[str, Leaf] = {}
+    cells = []
+    known = set(config_names())
+    for table in tables:
+        printed = {(value.row, value.settings, value.dataset, value.metric): value for value in table.values()}
+        for row in table.rows:
+            if options.rows is not None and not any(word.lower() in row.name.lower() for word in options.rows):
+                continue
+            for dataset, metric in table.columns():
+                if options.datasets is not None and dataset not in options.datasets and row.closed_form is None:
+                    continue
+                paper = printed.get((row.name, row.settings, dataset, metric))
+                if printed and paper is None and row.cited:
+                    continue
+                cell = Cell(table.key, row, dataset, metric, paper)
+                if row.closed_form is not None and paper is not None:
+                    cell.closed_form = float(row.closed_form(paper))
+                elif row.config is not None and row.config.format(dataset=dataset) in known:
+                    cell.leaf = _leaf(row, dataset, options, leaves)
+                if cell.paper is not None or cell.leaf is not None:
+                    cells.append(cell)
+    return Plan(cells, _passes(leaves.values()))
+
+
+def _check_filters(tables: Sequence[TableSpec], options: Options) -> None:
+    datasets = {dataset for table in tables for dataset, _ in table.columns()}
+    for name in options.datasets or ():
+        if name not in datasets:
+            raise BenchError(f'--datasets: no table asked for has {name}{did_you_mean(name, datasets)}')
+    rows = {row.name for table in tables for row in table.rows}
+    for word in options.rows or ():
+        if not any(word.lower() in row.lower() for row in rows):
+            raise BenchError(f'--rows: no row holds "{word}"{did_you_mean(word, rows)}')
+
+
+def _leaf(row: Row, dataset: str, options: Options, leaves: dict[str, Leaf]) -> Leaf:
+    name = row.config.format(dataset=dataset)
+    config = load_config(
+        name, options.data_root, options.pretrained, options.precision, {**row.overrides, **options.cfg_options}
+    )
+    content = json.dumps(
+        [row.measure, *(config[key] for key in ('model', 'test_dataloader', 'test_evaluator', 'protocol'))],
+        sort_keys=True,
+        default=str,
+    )
+    return leaves.setdefault(content, Leaf(name, config, {**row.overrides, **options.cfg_options}, row.measure))
+
+
+def _passes(leaves: Iterable[Leaf]) -> list[Pass]:
+    shared: dict[tuple, list[Leaf]] = defaultdict(list)
+    for leaf in leaves:
+        backbone = json.dumps(leaf.config.model.backbone.to_dict(), sort_keys=True, default=str)
+        shared[(*picture_key(leaf.config.test_dataloader.dataset), backbone, leaf.measure)].append(leaf)
+    return [Pass(group) for group in shared.values()]
+
+
+@dataclass
+class Estimate:
+    """What a pass costs, before it runs.
+
+    Attributes:
+        pictures: how many are decoded.
+        trunks: how often the trunk sees each picture: once a layout of windows and kind of position embedding.
+        windows: how many go through the trunk, over all of these.
+        separate: how many would, were every leaf run on its own.
+        exact: sizes were read from the pictures; else a picture of 4:3 stood for all.
+    """
+
+    pictures: int
+    trunks: int
+    windows: int
+    separate: int
+    exact: bool
+
+
+def estimate(pass_: Pass, options: Options) -> Estimate:
+    """Count a pass's windows from its pictures' sizes."""
+    config = pass_.leaves[0].config
+    sizes, exact = _sizes(config, options)
+    layouts = []
+    for leaf in pass_.leaves:
+        model = leaf.config.model
+        window, stride = model.get('window', 224), model.get('stride', 112)
+        layouts.append((window, stride, MODELS.get(model.type).positions))
+    count = {layout: sum(_windows(size, *layout[:2]) for size in sizes) for layout in set(layouts)}
+    return Estimate(len(sizes), len(count), sum(count.values()), sum(count[layout] for layout in layouts), exact)
+
+
+def _windows(size: tuple[int, int], window: int | None, stride: int) -> int:
+    return len(Windows.over(size, window, stride))
+
+
+def _sizes(config: Config, options: Options) -> tuple[list[tuple[int, int]], bool]:
+    """(height, width) of the pictures as the model sees them."""
+    dataset = config.test_dataloader.dataset
+    root = Path(dataset.data_root)
+    paths = sorted((root / dataset.data_prefix.img_path).rglob(f'*{dataset.img_suffix}'))
+    if dataset.get('ann_file') and (root / dataset.ann_file).is_file():
+        names = set((root / dataset.ann_file).read_text().split())
+        paths = [path for path in paths if path.name.removesuffix(dataset.img_suffix) in names]
+    exact = bool(paths)
+    if exact:
+        paths = paths[: options.limit]
+        original = [Image.open(path).size[::-1] for path in paths]
+    else:
+        original = [(375, 500)] * min(config.pictures, options.limit or config.pictures)
+    return [_resized(size, dataset.pipeline) for size in original], exact
+
+
+def _resized(size: tuple[int, int], pipeline: Sequence[dict]) -> tuple[int, int]:
+    for step in pipeline:
+        if step['type'] == 'Resize':
+            longest, shortest = max(step['scale']), min(step['scale'])
+            factor = min(longest / max(size), shortest / min(size))
+            return tuple(int(side * factor + 0.5) for side in size)
+        if step['type'] == 'CentralSquare':
+            return step['size'], step['size']
+    return size

@@ -1,0 +1,145 @@
+"""ResCLIP: equal to its released code without and with RCS; what its semantic feedback promises."""
+
+import pytest
+import torch
+from golden import TINY, golden, largest_difference, picture
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from naclip_bench.errors import BenchError
+from naclip_bench.methods.resclip_feedback import lines, patch_labels, same_class
+
+STORED = golden('resclip.npz')
+CPU = torch.device('cpu')
+
+
+def build(kind='ResCLIP', precision='fp32', **settings):
+    backbone = dict(arch=TINY, pretrained=None, precision=precision)
+    return MODELS.build(dict(type=kind, class_names='voc20', templates='photo', backbone=backbone, **settings))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(('name', 'rcs'), [('none', None), ('rcs', (2.0, 0.4))])
+def test_tokens_are_the_released_ones(name, rcs):
+    tokens, _ = build(rcs=rcs, sfr=None).window_tokens(picture(224, 224))
+    assert largest_difference(tokens, STORED[name]) < 1e-5
+
+
+@torch.no_grad()
+def test_the_feedback_leaves_cls_its_released_token():
+    """M is 0 in the row of [CLS], whose token therefore tells that the scores are weighted and RCS is applied again."""
+    tokens, _ = build().window_tokens(picture(224, 224))
+    assert largest_difference(tokens[:, 0], STORED['rcs+sfr/cls']) < 1e-5
+
+
+@torch.no_grad()
+def test_the_switches_switch():
+    image = picture(96, 160)
+    naclip, _ = build('NACLIP').window_tokens(image)
+    outputs = {
+        (rcs, sfr): build(rcs=rcs, sfr=sfr).window_tokens(image)[0]
+        for rcs in (None, (2.0, 0.4))
+        for sfr in (None, (1.8, 0.7))
+    }
+    assert largest_difference(outputs.pop((None, None)), naclip) < 1e-5
+    everything = [naclip, *outputs.values()]
+    for index, one in enumerate(everything):
+        assert all(largest_difference(one, other) > 1e-3 for other in everything[index + 1 :])
+    # A share of 0 leaves only tau, and a tau of 1 nothing.
+    assert largest_difference(build(rcs=(1.0, 0.0), sfr=(1.0, 0.0)).window_tokens(image)[0], naclip) < 1e-5
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('precision', ['fp32', 'bf16'])
+def test_attention_weights_gather_the_values(precision):
+    model = build(precision=precision)
+    trunk = model.backbone.trunk(picture(64, 96), model.shared_depth, attention=model.inner_attention)
+    weights = model.attention_weights(trunk)
+    # tau is 2: so much do the rows sum to.
+    assert largest_difference(weights.float().sum(-1), torch.tensor(2.0)) < (1e-5 if precision == 'fp32' else 0.02)
+    _, _, value = model.backbone.blocks[-1].qkv(trunk.tokens)
+    assert torch.equal(model.gather(weights, value), model.dense_tokens(trunk))
+
+
+def test_the_threshold_sends_pixels_to_the_first_query():
+    image, sample = picture(96, 160)[0], SegDataSample(metainfo=dict(ori_shape=(96, 160)))
+    logits = [build(temp_thd=thd)([image], [sample], mode='tensor')[0] for thd in (0.0, 1.0)]
+    assert largest_difference(*logits) > 1e-4
+
+
+def walk(start, end):
+    """Bresenham's line, a patch at a time, without start."""
+    (y, x), points = start, []
+    tall, wide = abs(end[0] - y), abs(end[1] - x)
+    error = wide - tall
+    while (y, x) != end:
+        doubled = 2 * error
+        if doubled > -tall:
+            error, x = error - tall, x + (1 if x < end[1] else -1)
+        if doubled < wide:
+            error, y = error + wide, y + (1 if y < end[0] else -1)
+        points.append((y, x))
+    return points
+
+
+@pytest.mark.parametrize('grid', [(1, 1), (1, 5), (5, 1), (6, 9), (9, 4)])
+def test_lines(grid):
+    steps, places = lines(grid, CPU), [(y, x) for y in range(grid[0]) for x in range(grid[1])]
+    for i, start in enumerate(places):
+        for j, end in enumerate(places):
+            points = [places[k] for k in steps[:, i, j]] if len(steps) else []
+            expected = walk(start, end)
+            assert points == expected + [end] * (len(steps) - len(expected))
+
+
+def test_same_class_the_plain_way():
+    """Each window of a batch by itself, entry by entry, on a grid that is no square."""
+    grid = (4, 7)
+    labels = torch.randint(0, 3, (3, 28), generator=torch.Generator().manual_seed(3))
+    places = [(y, x) for y in range(grid[0]) for x in range(grid[1])]
+    kernel = torch.exp(-((torch.arange(31) - 15) ** 2) / 50.0)
+    for one, got in zip(labels, same_class(labels, grid), strict=True):
+        links = torch.zeros(28, 28)
+        for i, start in enumerate(places):
+            for j, end in enumerate(places):
+                if one[i] == one[j]:
+                    stays = all(one[y * 7 + x] == one[i] for y, x in walk(start, end))
+                    distance = max(abs(start[0] - end[0]), abs(start[1] - end[1]))
+                    links[i, j] = 1 if stays else torch.exp(torch.tensor(-distance / 6))
+        blurred = torch.stack(
+            [
+                torch.stack(
+                    [
+                        sum(links[i, k] * kernel[15 + k - j] for k in range(max(0, j - 15), min(28, j + 16)))
+                        for j in range(28)
+                    ]
+                )
+                for i in range(28)
+            ]
+        )
+        rows = blurred / blurred.sum(1, keepdim=True)
+        assert largest_difference(got, rows / rows.max()) < 1e-3
+
+
+def test_patch_labels_are_the_most_frequent():
+    labels = torch.zeros(1, 35, 50, dtype=torch.int64)
+    labels[0, :16, 16:32] = 2
+    labels[0, 16:32, :8] = 1
+    labels[0, 16:32, 16:25] = 4
+    labels[0, :, 48:] = 3
+    # A tie goes to the lower label; what is behind the last whole patch is not seen.
+    assert patch_labels(labels, (2, 3), 16, 5).tolist() == [[0, 2, 0, 0, 4, 0]]
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(rcs=(2.0,)), r'rcs is \(2.0,\); it must be None or'),
+        (dict(sfr=(1.8, 1.7)), 'lambda from 0 to 1'),
+        (dict(sfr=True), 'sfr is True'),
+        (dict(temp_thd=11), 'temp_thd is 11'),
+    ],
+)
+def test_wrong_settings_are_said(settings, message):
+    with pytest.raises(BenchError, match=message):
+        build(**settings)

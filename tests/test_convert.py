@@ -53,6 +53,12 @@ def two_cores(one_core: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(masks, 'cores', lambda: 2)
 
 
+def test_a_log_tells_how_far_it_is(jobs, monkeypatch, capfd):
+    monkeypatch.setattr(masks, 'LOG_EVERY', 0)
+    masks.convert_masks(jobs[:2], plus_one, 'test')
+    assert capfd.readouterr().err == 'test masks: 1 of 2\ntest masks: 2 of 2\n'
+
+
 def process_of(job: int) -> tuple[int, int]:
     return job, os.getpid()
 

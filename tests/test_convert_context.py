@@ -198,7 +198,7 @@ def with_other_keys(content: dict) -> None:
     ('change', 'message'),
     [
         (with_category, '2008_000002 holds category 460; expected: 1..459'),
-        (with_larger_segment, '2008_000002 holds a segment that does not fit a picture of 3x4'),
+        (with_larger_segment, '2008_000002 holds a segment that does not fit 3x4; download'),
         (with_runs_lost, '2008_000002 holds a segment that does not fit'),
         (with_picture_lost, 'lacks 1 of 2 pictures, the first 2008_000003'),
         (with_other_keys, "is not the Detail API's annotation file: it lacks 'image_id'"),

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..errors import BenchError
 from .files import written_beside
+from .progress import LOG_EVERY
 
 #: Label of pixels that are not scored, in masks of 8 and of 16 bits.
 IGNORED_8, IGNORED_16 = 255, 65535
@@ -61,7 +63,9 @@ def convert_masks(jobs: Sequence[tuple[Path, Path]], convert: Callable[[Path], n
 
 
 def over_cores(work: Callable[[Job], Result], jobs: Sequence[Job], what: str) -> Iterator[Result]:
-    """Results of ``work`` in the order of ``jobs``, from as many processes as this one may use cores, with a bar.
+    """Results of ``work`` in the order of ``jobs``, from as many processes as this one may use cores.
+
+    Shows how far it is: a bar on a terminal, lines in a log.
 
     Raises:
         BenchError: that of the first job that failed; or a process was killed.
@@ -126,7 +130,7 @@ def open_mask(path: Path) -> Image.Image:
     except Exception:  # each decoder has errors of its own; all mean the same
         image = None
     if image is None or not is_whole(path):
-        raise BenchError(f'{path} is damaged; unpack its archive again')
+        raise BenchError(f'{path} is damaged; delete it and unpack its archive again')
     return image
 
 
@@ -143,11 +147,15 @@ def relabel(labels: np.ndarray, table: np.ndarray, path: Path, expected: str) ->
         BenchError: a label that is ``UNEXPECTED`` or outside the table.
     """
     if labels.max(initial=0) >= len(table):
-        raise BenchError(f'{path} holds label {labels.max()}; expected: {expected}')
+        raise BenchError(_unexpected(path, labels.max(), expected))
     new = table[labels]
     if new.min(initial=0) == UNEXPECTED:
-        raise BenchError(f'{path} holds label {labels[new == UNEXPECTED].min()}; expected: {expected}')
+        raise BenchError(_unexpected(path, labels[new == UNEXPECTED].min(), expected))
     return new
+
+
+def _unexpected(path: Path, label: int, expected: str) -> str:
+    return f'{path} holds label {label}; expected: {expected}; delete it and unpack the official archive again'
 
 
 def _convert_mask(convert: Callable[[Path], np.ndarray], job: tuple[Path, Path]) -> None:
@@ -170,4 +178,9 @@ def _shown(results: Iterable[Result], count: int, what: str) -> Iterator[Result]
     console = Console(stderr=True)
     columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        yield from bar.track(results, count, description=what)
+        last_line = time.monotonic()
+        for done, result in enumerate(bar.track(results, count, description=what), 1):
+            if bar.disable and time.monotonic() - last_line >= LOG_EVERY:
+                last_line = time.monotonic()
+                console.print(f'{what}: {done} of {count}', highlight=False)
+            yield result

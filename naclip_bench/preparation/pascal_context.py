@@ -16,12 +16,16 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import ijson
 import numpy as np
+import rich.progress
 from pycocotools import mask as run_lengths
+from rich.console import Console
 
 from ..errors import BenchError
 from .masks import convert_masks, is_whole, relabel
@@ -82,12 +86,13 @@ def labels_of_segments(merged: Path, path: Path) -> np.ndarray:
     for segment in segments:
         category = segment['category_id']
         if not 0 <= category <= CATEGORIES:
-            raise BenchError(f'{picture} holds category {category}; expected: {EXPECTED}')
+            raise BenchError(f'{picture} holds category {category}; expected: {EXPECTED}; download it again')
         try:
             inside = _decoded(segment['segmentation'], size)
             categories[inside != 0] = category
         except Exception:  # pycocotools and numpy have several, for damaged run lengths and those of another size
-            raise BenchError(f'{picture} holds a segment that does not fit a picture of {size[0]}x{size[1]}') from None
+            shape = f'{size[0]}x{size[1]}'
+            raise BenchError(f'{picture} holds a segment that does not fit {shape}; download it again') from None
     return _reduced(categories, path)
 
 
@@ -98,13 +103,13 @@ def spool(merged: Path, names: Sequence[str], folder: Path) -> list[Path]:
     """
     wanted, lines_of = set(names), {}
     try:
-        with merged.open('rb') as file:
+        with _reading(merged) as file:
             for image in ijson.items(file, 'images.item', use_float=True):
                 path = folder / f'{Path(image["file_name"]).stem}.jsonl'
                 if path.stem in wanted:
                     lines_of[image['image_id']] = path
                     path.write_text(f'{json.dumps([image["height"], image["width"]])}\n')
-        with merged.open('rb') as file:
+        with _reading(merged) as file:
             for segment in ijson.items(file, 'annos_segmentation.item', use_float=True):
                 if segment['image_id'] in lines_of:
                     kept = {key: segment[key] for key in ('category_id', 'segmentation')}
@@ -122,6 +127,12 @@ def spool(merged: Path, names: Sequence[str], folder: Path) -> list[Path]:
     if lost:
         raise BenchError(f'{merged} lacks {len(lost)} of {len(paths)} pictures, the first {lost[0]}')
     return paths
+
+
+def _reading(path: Path) -> AbstractContextManager[BinaryIO]:
+    """The file, with a bar on a terminal."""
+    console = Console(stderr=True)
+    return rich.progress.open(path, 'rb', description=path.name, console=console, disable=not console.is_terminal)
 
 
 def _decoded(segmentation: dict | list, size: list[int]) -> np.ndarray:

@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .errors import BenchError
+
+#: What the last bytes of a whole file hold; decoders fill the rest of a truncated one with grey and say nothing.
+END_MARKERS = {b'\xff\xd8': b'\xff\xd9', b'\x89P': b'IEND'}
+
 
 @contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
@@ -18,3 +23,24 @@ def written_beside(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_truncated(content: bytes) -> bool:
+    """True for a JPEG or PNG that does not reach its end."""
+    end = END_MARKERS.get(content[:2])
+    return end is not None and end not in content[-1024:]
+
+
+def read_file(path: str, what: str) -> bytes:
+    """The whole of a file.
+
+    Raises:
+        BenchError: it cannot be read, or is truncated.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise BenchError(f'cannot read the {what} {path}: {error.strerror}') from None
+    if is_truncated(content):
+        raise BenchError(f'the {what} {path} is truncated; copy it again from its archive')
+    return content

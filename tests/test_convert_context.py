@@ -25,6 +25,11 @@ def test_the_59_categories_are_mmsegs_classes(real_data):
     assert [lines[category - 1] for category in FREQUENT] == list(PascalContextDataset.METAINFO['classes'][1:])
 
 
+def test_the_official_list_is_taken_where_none_is_given(context, tmp_path):
+    with pytest.raises(BenchError, match=r'PC459 pictures: 5102 of 5104 files .*2008_000007\.jpg'):
+        convert_pc459(context, tmp_path / 'data')
+
+
 def save_matrices(folder: Path) -> None:
     (folder / 'trainval').mkdir(parents=True, exist_ok=True)
     # aeroplane 2, unlabelled 0, accordion 1 (not of the 59), wood 458, yarn 459; sky 360, person 284.

@@ -76,7 +76,7 @@ def test_documented_files_run_as_they_stand(own, capfd):
     assert outcome.code == 0, outcome.stderr
     result = own.bench.result()
     assert (result['dataset'], result['protocol'], result['settings']['class_names']) == ('mine', 'own', 'my_classes')
-    assert result['pictures'] == {'count': 4, 'official': 4, 'limit': None, 'subset': None}
+    assert result['pictures'] == {'count': 4, 'official': 4, 'official_list': None, 'limit': None, 'subset': None}
     assert 'a part' not in outcome.stdout
     pixels = {row['class']: row['pixels'] for row in result['per_class']}
     assert pixels == dict.fromkeys(('background', 'cat', 'dog'), 4 * 96 * 16)

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
 from ..errors import BenchError
-
-#: What the last bytes of a whole file hold; decoders fill the rest of a truncated one with grey and say nothing.
-END_MARKERS = {b'\xff\xd8': b'\xff\xd9', b'\x89P': b'IEND'}
-
+from ..files import read_file
 
 #: Label that is not scored in masks of 16 bits, where 255 is a class like any other.
 NOT_SCORED_16_BIT = 65535
-
-
-def read_file(path: str, what: str) -> bytes:
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise BenchError(f'cannot read the {what} {path}: {error.strerror}') from None
-    end = END_MARKERS.get(content[:2])
-    if end is not None and end not in content[-1024:]:
-        raise BenchError(f'the {what} {path} is truncated; copy it again from its archive')
-    return content
 
 
 def decode(content: bytes, path: str, what: str, **kwargs: object) -> np.ndarray:

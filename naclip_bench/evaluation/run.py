@@ -20,6 +20,7 @@ from mmseg.registry import MODELS
 
 from ..backbones import FrozenCLIP
 from ..datasets.check import build_dataset, check_labels_of, picture_names, select
+from ..datasets.official import Deviation
 from ..errors import BenchError, did_you_mean
 from ..inference.pamr import PAMR
 from ..methods.base import TrainingFreeSegmentor
@@ -82,6 +83,7 @@ def run(request: Request) -> dict[str, object]:
     check_settings(config.model)
     dataset = build_dataset(config.test_dataloader.dataset)
     names = picture_names(dataset)
+    deviation = Deviation.of(names, config.split) if 'split' in config else None
     chosen = select(names, request.limit, request.subset, dataset.img_suffix)
     names = [names[index] for index in chosen]
     if len(chosen) < len(dataset):
@@ -94,6 +96,8 @@ def run(request: Request) -> dict[str, object]:
     model = runner.model
     if model.backbone.made_up and is_main_process():
         print(MADE_UP)
+    if deviation and is_main_process():
+        print(f'note: the data are not the official list "{config.split}": {deviation}')
     loop = runner.build_test_loop(runner._test_loop)
     runner._test_loop = loop
     check_labels_of(loop.dataloader.dataset)
@@ -131,6 +135,7 @@ def run(request: Request) -> dict[str, object]:
     }
     selection = {
         'official': config.get('pictures', len(dataset)),
+        'official_list': None if deviation is None else deviation.record(),
         'limit': request.limit,
         'subset': str(request.subset) if request.subset else None,
     }

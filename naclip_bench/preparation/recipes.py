@@ -101,7 +101,7 @@ VOC2012 = Source(
 VOC2010 = Source(
     'VOCtrainval_03-May-2010.tar',
     'VOCdevkit/VOC2010',
-    {'JPEGImages/*.jpg': 5105},
+    {'JPEGImages/*.jpg': 5104},
     url='https://thor.robots.ox.ac.uk/pascal/VOC/voc2010/VOCtrainval_03-May-2010.tar',
     md5='da459979d0c395079b5c75ee67908abb',
     pictures=lambda: import_module(f'{__package__}.sources').context_names(),
@@ -109,7 +109,7 @@ VOC2010 = Source(
 )
 CONTEXT_PAGE = 'https://cs.stanford.edu/~roozbeh/pascal-context'
 CONTEXT_MATRICES = Source(
-    'trainval.tar.gz', '', {'trainval/*.mat': 5105}, url=f'{CONTEXT_PAGE}/trainval.tar.gz', page=CONTEXT_PAGE
+    'trainval.tar.gz', '', {'trainval/*.mat': 5104}, url=f'{CONTEXT_PAGE}/trainval.tar.gz', page=CONTEXT_PAGE
 )
 CONTEXT_MERGED = Source(
     'trainval_merged.json',

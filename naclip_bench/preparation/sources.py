@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
 from ..errors import BenchError
@@ -48,8 +47,11 @@ def place_pictures(jobs: Sequence[tuple[Path, Path]], what: str) -> None:
 
 
 def context_names() -> list[str]:
-    """The 5,105 pictures of Pascal Context's validation set, without suffix."""
-    return (resources.files('naclip_bench') / 'splits' / 'context.txt').read_text().split()
+    """The pictures of Pascal Context's validation set, without suffix."""
+    # Imported here, since the package of data sets brings torch along.
+    from ..datasets.official import official_list
+
+    return list(official_list('context'))
 
 
 def write_list(path: Path, names: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ _base_ = '../common.py'
 
 dataset = 'ade847'
 pictures = 2000
+split = 'ade20k'
 vocabulary = dict(class_names='ade847')
 
 test_dataloader = dict(

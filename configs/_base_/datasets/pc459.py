@@ -1,9 +1,10 @@
-"""Pascal Context with all its labels, 459 classes, 5,105 pictures."""
+"""Pascal Context with all its labels, 459 classes, 5,104 pictures."""
 
 _base_ = '../common.py'
 
 dataset = 'pc459'
-pictures = 5105
+pictures = 5104
+split = 'context'
 vocabulary = dict(class_names='pc459')
 
 test_dataloader = dict(

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import BenchError
-from .files import written_beside
+from ..files import written_beside
 from .progress import LOG_EVERY
 
 #: Label of pixels that are not scored, in masks of 8 and of 16 bits.
@@ -162,7 +162,7 @@ def _convert_mask(convert: Callable[[Path], np.ndarray], job: tuple[Path, Path])
     source, target = job
     labels = convert(source)
     try:
-        with written_beside(target) as temporary:
+        with written_beside(target, alone=True) as temporary:
             # Labels come in runs: a third faster than pillow's default, and smaller.
             Image.fromarray(labels).save(temporary, format='PNG', compress_type=zlib.Z_RLE)
     except OSError as error:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import BenchError
-from .files import link_or_copy, written_beside
+from ..files import link_or_copy, written_beside
 from .masks import check_there, over_cores
 
 
@@ -64,7 +64,7 @@ def write_list(path: Path, names: Sequence[str]) -> None:
         if set(path.read_text().split()) == set(names):
             return
         raise BenchError(f'{path} lists other pictures than the official {len(names)}; move it away and run again')
-    with written_beside(path) as temporary:
+    with written_beside(path, alone=True) as temporary:
         temporary.write_text(''.join(f'{name}\n' for name in names))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,16 @@ END_MARKERS = {b'\xff\xd8': b'\xff\xd9', b'\x89P': b'IEND'}
 
 
 @contextmanager
-def written_beside(path: Path) -> Iterator[Path]:
-    """A temporary file to write; it gets the name ``path`` once it is whole, and is deleted where that fails."""
+def written_beside(path: Path, alone: bool = False) -> Iterator[Path]:
+    """A temporary file to write; it gets the name ``path`` once it is whole, and is deleted where that fails.
+
+    Args:
+        path: what it becomes; a file of that name is replaced at once, so that no half is ever seen.
+        alone: no other process writes ``path``: what an interrupted one left is written over by the next.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+    temporary = path.with_name(f'{path.name}.tmp' if alone else f'{path.name}.{os.getpid()}.tmp')
+    temporary.unlink(missing_ok=True)
     try:
         yield temporary
         temporary.replace(path)
@@ -44,3 +51,12 @@ def read_file(path: str, what: str) -> bytes:
     if is_truncated(content):
         raise BenchError(f'the {what} {path} is truncated; copy it again from its archive')
     return content
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """``source`` under another name, sharing its bytes on the disk where the file system can."""
+    with written_beside(target, alone=True) as temporary:
+        try:
+            os.link(source.resolve(), temporary)
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(source, temporary)

@@ -17,8 +17,8 @@ from filelock import FileLock
 from packing import Served, files_below, image, pack, serving
 from tiny import COMMAND, Outcome, run_here
 
+from naclip_bench.files import link_or_copy
 from naclip_bench.preparation import download, prepare, recipes
-from naclip_bench.preparation.files import link_or_copy
 from naclip_bench.preparation.lock import locked
 
 PREPARE = COMMAND.with_name('prepare_data.py')

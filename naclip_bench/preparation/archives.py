@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import BenchError
-from .files import link_or_copy, written_beside
+from ..files import link_or_copy, written_beside
 
 CHUNK = 1 << 20
 
@@ -131,7 +131,7 @@ class Packed(Contents):
 
     def save(self, name: str, target: Path, advance: Callable[[int], None]) -> None:
         declared = left = self.size(name)
-        with written_beside(target) as temporary, readable(self.path), temporary.open('wb') as out:
+        with written_beside(target, alone=True) as temporary, readable(self.path), temporary.open('wb') as out:
             with self.read(name) as stream:
                 # One byte more than declared: a member may be larger than it says.
                 while chunk := stream.read(min(CHUNK, left + 1)):

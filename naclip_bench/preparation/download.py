@@ -17,7 +17,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from ..errors import BenchError
-from .files import written_beside
+from ..files import written_beside
 from .progress import amount, byte_progress
 
 CHUNK = 1 << 20
@@ -117,7 +117,7 @@ def _fetch(url: str, name: str, part: Path, state_path: Path) -> None:
             part.unlink(missing_ok=True)
             length = response.headers.get('Content-Length')
             state = {'url': url, 'version': _version(response), 'size': int(length) if length else None}
-            with written_beside(state_path) as temporary:
+            with written_beside(state_path, alone=True) as temporary:
                 temporary.write_text(json.dumps(state))
         size, free = state['size'], shutil.disk_usage(part.parent).free
         if size and size - have > free:

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ..errors import BenchError, did_you_mean
-from .files import link_or_copy
+from ..files import link_or_copy
 from .unpacking import counted, is_there
 
 #: Makes a data set's layout under a data root (second) of the files its sources left in a folder (first).

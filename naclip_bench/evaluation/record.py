@@ -161,7 +161,11 @@ def write_json(path: Path, content: dict, indent: int | None = 2) -> None:
     temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        temporary.write_text(json.dumps(plain(content), indent=indent, allow_nan=False) + '\n')
+        with temporary.open('w') as file:
+            file.write(json.dumps(plain(content), indent=indent, allow_nan=False) + '\n')
+            # On the disk before it has its name: what it takes the place of may be deleted next.
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -52,7 +52,6 @@ class Leaf:
     name: str
     config: Config
     overrides: dict[str, object]
-    measure: str
 
     @property
     def dataset_key(self) -> str:
@@ -122,7 +121,7 @@ def make_plan(tables: Sequence[TableSpec], options: Options) -> Plan:
                     cell.leaf = _leaf(row, dataset, options, leaves)
                 if cell.paper is not None or cell.leaf is not None:
                     cells.append(cell)
-    return Plan(cells, _passes(leaves.values()))
+    return Plan(cells, passes_of(leaves.values()))
 
 
 def _check_filters(tables: Sequence[TableSpec], options: Options) -> None:
@@ -138,22 +137,22 @@ def _check_filters(tables: Sequence[TableSpec], options: Options) -> None:
 
 def _leaf(row: Row, dataset: str, options: Options, leaves: dict[str, Leaf]) -> Leaf:
     name = row.config.format(dataset=dataset)
-    config = load_config(
-        name, options.data_root, options.pretrained, options.precision, {**row.overrides, **options.cfg_options}
-    )
+    overrides = {**row.overrides, **options.cfg_options}
+    config = load_config(name, options.data_root, options.pretrained, options.precision, overrides)
     content = json.dumps(
-        [row.measure, *(config[key] for key in ('model', 'test_dataloader', 'test_evaluator', 'protocol'))],
+        [config[key] for key in ('model', 'test_dataloader', 'test_evaluator', 'protocol')],
         sort_keys=True,
         default=str,
     )
-    return leaves.setdefault(content, Leaf(name, config, {**row.overrides, **options.cfg_options}, row.measure))
+    return leaves.setdefault(content, Leaf(name, config, overrides))
 
 
-def _passes(leaves: Iterable[Leaf]) -> list[Pass]:
+def passes_of(leaves: Iterable[Leaf]) -> list[Pass]:
+    """Leaves by what they share."""
     shared: dict[tuple, list[Leaf]] = defaultdict(list)
     for leaf in leaves:
         backbone = json.dumps(leaf.config.model.backbone.to_dict(), sort_keys=True, default=str)
-        shared[(*picture_key(leaf.config.test_dataloader.dataset), backbone, leaf.measure)].append(leaf)
+        shared[(*picture_key(leaf.config.test_dataloader.dataset), backbone)].append(leaf)
     return [Pass(group) for group in shared.values()]
 
 

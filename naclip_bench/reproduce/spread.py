@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import threading
-import traceback
+import pickle
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,10 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..configuration import register
 from ..errors import BenchError
 from .plan import Leaf, Options, Pass
 from .run import Compute, Finished, Journals, OpenPass, Share, in_this_process
 from .store import Store
+from .worker import live
 
 #: Seconds between two looks at what the workers of a cluster have sent.
 LOOK_EVERY = 0.2
@@ -83,6 +84,7 @@ class Job:
         Raises:
             BenchError: see :class:`OpenPass`; or the results would be others than the asking process expects.
         """
+        register()
         open_pass = OpenPass(Pass(self.leaves), self.options)
         if open_pass.keys != self.keys:
             raise BenchError('a worker has other versions, weights, data or devices than this machine')
@@ -147,7 +149,7 @@ class Processes:
         try:
             for job, device in zip(jobs_of(open_pass, store, wanted, len(self.devices)), self.devices, strict=False):
                 said, say = context.Pipe(duplex=False)
-                worker = context.Process(target=_work, args=(job, store.folder.absolute(), threads, say))
+                worker = context.Process(target=live, args=(pickle.dumps(job), store.folder.absolute(), threads, say))
                 # CUDA reads this when a process begins; told later, it would not listen.
                 with environment(**({'CUDA_VISIBLE_DEVICES': device} if device else {})):
                     worker.start()
@@ -173,27 +175,6 @@ def _check(said: Connection, worker: multiprocessing.Process) -> None:
         raise BenchError(f'a process of --device-count ended with code {worker.exitcode}; {AGAIN}') from None
     if error is not None:
         raise error
-
-
-def _work(job: Job, store: Path, threads: int, say: Connection) -> None:
-    """The life of a worker: it says None, or what went wrong."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(threads)
-    try:
-        job.compute(Store(store))
-        say.send(None)
-    except BenchError as error:
-        say.send(BenchError(str(error)))
-    except KeyboardInterrupt:
-        pass  # the asking process was interrupted too, and says so
-    except Exception:
-        say.send(RuntimeError(f'in a process of --device-count:\n{traceback.format_exc()}'))
-
-
-def _end_with_parent() -> None:
-    """Without the process that asked nobody holds the claims: another may be computing the same by now."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
 
 
 # ---- a Ray cluster

@@ -70,6 +70,13 @@ def add_model_arguments(parser: ArgumentParser) -> None:
     )
 
 
+def add_spread_arguments(parser: ArgumentParser) -> None:
+    """What every command that runs plans takes; see :func:`compute_of` of :mod:`naclip_bench.reproduce.spread`."""
+    add = parser.add_argument
+    add('--device-count', type=int, metavar='N', help='spread over N GPUs of this machine; without GPUs, N processes')
+    add('--ray', metavar='ADDRESS', help='spread over a Ray cluster: HOST:PORT, auto, or local to start one here')
+
+
 def config_of(arguments: Namespace) -> Config:
     """The config that a command line asks for."""
     return load_config(

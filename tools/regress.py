@@ -17,8 +17,7 @@ from naclip_bench.errors import BenchError, CommandParser, run_command
 
 
 def parse_arguments() -> argparse.Namespace:
-    from naclip_bench.configuration import add_model_arguments
-    from naclip_bench.reproduce.spread import add_spread_arguments
+    from naclip_bench.configuration import add_model_arguments, add_spread_arguments
 
     parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument

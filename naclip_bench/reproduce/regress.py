@@ -40,7 +40,7 @@ TOLERANCES = {'fp32': 0.01, 'bf16': 0.1, 'fp16': 0.1}
 METRIC = 'mIoU'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Expected:
     """A recorded value.
 
@@ -81,9 +81,7 @@ class Expected:
         """What a run stands on that is not what the value was recorded with."""
         pairs = {
             'weights': [(entry.weights['name'], entry.weights['sha256']) for entry in (self, now)],
-            'list of pictures': [
-                (f'{entry.pictures["count"]} pictures', entry.pictures['sha256']) for entry in (self, now)
-            ],
+            'pictures': [(f'{entry.pictures["count"]} pictures', entry.pictures['sha256']) for entry in (self, now)],
             'class names': [('', entry.class_names) for entry in (self, now)],
             'prompts': [('', entry.prompts) for entry in (self, now)],
         }
@@ -129,7 +127,7 @@ def select_expected(expected: Sequence[Expected], words: Sequence[str] | None) -
 # ---- running
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Asked:
     """What is to be run: a config with settings, on a list of pictures.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
-from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -31,13 +30,6 @@ from .worker import live
 LOOK_EVERY = 0.2
 
 AGAIN = 'run the same command again: finished pictures are kept'
-
-
-def add_spread_arguments(parser: ArgumentParser) -> None:
-    """What every command takes that runs plans; see :func:`compute_of`."""
-    add = parser.add_argument
-    add('--device-count', type=int, metavar='N', help='spread over N GPUs of this machine; without GPUs, N processes')
-    add('--ray', metavar='ADDRESS', help='spread over a Ray cluster: HOST:PORT, auto, or local to start one here')
 
 
 def compute_of(device_count: int | None, ray_address: str | None) -> Compute:

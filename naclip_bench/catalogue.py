@@ -11,6 +11,7 @@ from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_mod
 
 from .configuration import CONFIGS
 from .errors import BenchError, did_you_mean
+from .reproduce.tables import TABLES
 
 #: The architectures that the papers evaluate.
 ARCHITECTURES = ('ViT-B-16-quickgelu', 'ViT-B-16', 'ViT-B-32-quickgelu', 'ViT-B-32', 'ViT-L-14-quickgelu', 'ViT-L-14')
@@ -21,7 +22,8 @@ Catalogue = dict[str, list[tuple[str, ...]]]
 
 def catalogue() -> Catalogue:
     """Everything that can be named on a command line."""
-    return {'methods': _methods(), 'data sets': _datasets(), 'weights': _weights()}
+    tables = [(key, table.title) for key, table in TABLES.items()]
+    return {'methods': _methods(), 'data sets': _datasets(), 'weights': _weights(), 'tables': tables}
 
 
 def filtered(everything: Catalogue, words: Sequence[str]) -> Catalogue:

@@ -157,11 +157,16 @@ def result_record(
 
 
 def write_json(path: Path, content: dict, indent: int | None = 2) -> None:
+    """Write as JSON; see :func:`write_text`."""
+    write_text(path, json.dumps(plain(content), indent=indent, allow_nan=False) + '\n')
+
+
+def write_text(path: Path, content: str) -> None:
     """Write beside and rename, so that nobody ever reads half a file."""
     temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        temporary.write_text(json.dumps(plain(content), indent=indent, allow_nan=False) + '\n')
+        temporary.write_text(content, encoding='utf-8')
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -84,7 +84,8 @@ def run(request: Request) -> dict[str, object]:
     if len(chosen) < len(dataset):
         config.test_dataloader.dataset.indices = chosen
     check_classes(config, dataset.metainfo['classes'])
-    _make_folders(request)
+    make_folder('--work-dir', request.work_dir)
+    make_folder('--show-dir', request.show_dir)
 
     STOPWATCH.reset()
     runner = _build_runner(config)
@@ -186,13 +187,13 @@ def check_classes(config: Config, classes: tuple[str, ...]) -> None:
         )
 
 
-def _make_folders(request: Request) -> None:
-    for option, folder in (('--work-dir', request.work_dir), ('--show-dir', request.show_dir)):
-        if folder is not None:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise BenchError(f'{option}: cannot make the folder {folder}: {error.strerror}') from None
+def make_folder(option: str, folder: Path | None) -> None:
+    """Make the folder that an option names, before anything slow begins."""
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BenchError(f'{option}: cannot make the folder {folder}: {error.strerror}') from None
 
 
 def _take_up(request: Request, metric: ConfusionMetric, names: list[str]) -> set[str]:

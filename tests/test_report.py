@@ -236,6 +236,7 @@ def test_what_is_not_the_benchmark_is_marked():
     half = {'settings': dict(arch='a', weights='b', precision='bf16')}
     assert marks_of(voc21) == {''}
     assert marks_of(voc21, made_up_weights=True) == {'W'}
+    assert marks_of(Options(datasets=('voc21',), pretrained='none'), made_up_weights=True) == {'W'}
     assert marks_of(voc21, **few) == {'S'}
     assert marks_of(voc21, **half) == {'P'}
     assert marks_of(voc21, made_up_weights=True, **few, **half) == {'WSP'}

@@ -123,17 +123,21 @@ def _comparison_lines(report: Report, comparison: Comparison) -> list[str]:
 
 
 def as_markdown(report: Report) -> str:
-    def mark(letters: str) -> str:
-        return f'<sup>{letters}</sup>' if letters else ''
+    escape = _escaper({character: f'\\{character}' for character in '\\|<>*_#[]~`'})
+
+    def value(number: str, marks: str) -> str:
+        return number + (f'<sup>{marks}</sup>' if marks else '')
 
     parts = []
     for block in report.blocks:
         rows = [['', '', *block.datasets], ['---', '---', *['---:'] * len(block.datasets)]]
-        rows += _rows(block, _escaper({character: f'\\{character}' for character in '\\|<>*_#[]~`'}), mark)
-        parts += [f'## {block.title}', '\n'.join(f'| {" | ".join(row)} |' for row in rows), *block.notes()]
-    parts += ['\n'.join(f'- {line.strip()}' for line in _comparison_lines(report, each)) for each in report.comparisons]
+        rows += _rows(block, escape, value)
+        parts += [f'## {block.title}', '\n'.join(f'| {" | ".join(row)} |' for row in rows), *map(escape, block.notes())]
+    for comparison in report.comparisons:
+        first, *pictures = _comparison_lines(report, comparison)
+        parts += [escape(first), '\n'.join(f'- {escape(line.strip())}' for line in pictures)]
     if report.marks():
-        legend = '\n'.join(f'- {mark(letter)} {meaning}' for letter, meaning in report.marks().items())
+        legend = '\n'.join(f'- {letter}: {meaning}' for letter, meaning in report.marks().items())
         parts += ['**Not the benchmark:**', legend]
     return '\n\n'.join(parts) + '\n'
 
@@ -152,13 +156,15 @@ def as_latex(report: Report) -> str:
     """Tables for ``\\usepackage{booktabs}``."""
     escape = _escaper(LATEX)
 
-    def mark(letters: str) -> str:
-        return rf'\textsuperscript{{{letters}}}' if letters else ''
+    def value(number: str, marks: str) -> str:
+        # A minus is one in mathematics alone; else it is a hyphen.
+        number = f'${number}$' if number[0] in '+-' and len(number) > 1 else number
+        return number + (rf'\textsuperscript{{{marks}}}' if marks else '')
 
     legend = [f'{letter}: {meaning}.' for letter, meaning in report.marks().items()]
     parts = []
     for block in report.blocks:
-        rows = [' & '.join(row) + r' \\' for row in _rows(block, escape, mark)]
+        rows = [' & '.join(row) + r' \\' for row in _rows(block, escape, value)]
         notes = escape(' '.join([*block.notes(), *(['Not the benchmark.', *legend] if legend else [])]))
         head = ' & '.join(['', '', *map(escape, block.datasets)]) + r' \\'
         parts.append(
@@ -180,11 +186,12 @@ def as_latex(report: Report) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
-def _rows(block: Block, escape: Callable[[str], str], mark: Callable[[str], str]) -> list[list[str]]:
-    def values(line: Shown) -> list[str]:
-        return [value + mark(letters) for value, letters in zip(line.texts, line.marks, strict=True)]
-
-    return [[escape(line.label), line.what, *values(line)] for lines in printed(block) for line in lines]
+def _rows(block: Block, escape: Callable[[str], str], value: Callable[[str, str], str]) -> list[list[str]]:
+    return [
+        [escape(line.label), line.what, *map(value, line.texts, line.marks)]
+        for lines in printed(block)
+        for line in lines
+    ]
 
 
 def _escaper(stands_for: dict[str, str]) -> Callable[[str], str]:

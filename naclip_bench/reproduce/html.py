@@ -41,7 +41,9 @@ def _per_class(results: list[tuple[Block, Line, Number]]) -> dict[str, tuple[lis
     """By data set: the results, and a row a class: its name, and its IoU in each of them."""
     found: dict[str, list[tuple[Block, Line, Number]]] = {}
     for entry in results:
-        found.setdefault(entry[2].cell.dataset, []).append(entry)
+        cell = entry[2].cell
+        if cell.leaf.measure == 'segmentation':
+            found.setdefault(cell.dataset, []).append(entry)
     tables = {}
     for dataset, entries in found.items():
         of_each = [number.result.record['per_class'] for _, _, number in entries]

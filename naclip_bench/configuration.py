@@ -41,7 +41,7 @@ class Overrides(DictAction):
 OWN = 'own'
 
 #: Keys that say what a leaf config is; to change them would give a result another name, not another content.
-FIXED = {'protocol', 'dataset', 'pictures', 'vocabulary', 'released', 'pipelines'}
+FIXED = {'protocol', 'dataset', 'pictures', 'split', 'vocabulary', 'released', 'pipelines'}
 
 
 def add_config_arguments(parser: ArgumentParser) -> None:
@@ -90,6 +90,20 @@ def method_config(name: str) -> str:
     if name in config_names() or Path(name).is_file():
         return name
     raise BenchError(f'there is no method or config {name}{did_you_mean(name, methods + config_names())}')
+
+
+def dataset_config(name: str) -> str:
+    """Name of a config of the data set ``name``; any other name is taken for a config's own.
+
+    Raises:
+        BenchError: there is no such data set and no such config.
+    """
+    datasets = [path.stem for path in (CONFIGS / '_base_' / 'datasets').glob('*.py')]
+    if name in datasets:
+        return f'naclip_{name}'
+    if name in config_names() or Path(name).is_file():
+        return name
+    raise BenchError(f'there is no data set or config {name}{did_you_mean(name, datasets)}')
 
 
 def register() -> None:

@@ -424,7 +424,7 @@ def test_the_command_runs_a_table_once_and_writes_it(tmp_path, capfd):
         (['--compare', 'Vanilla', 'Nothing'], 'no row that is run is called "Nothing"'),
         (['--out', 'a-file'], '--out: cannot make the folder'),
         (['--rows', 'Vanila'], '--rows: no row holds "Vanila"; did you mean "Vanilla"'),
-        (['--subset', 'nowhere.txt'], '--subset: cannot read nowhere.txt'),
+        (['--subset', 'nowhere.txt'], '--subset: there is no file nowhere.txt'),
         (['--limit', '0'], '--limit is 0; it must be at least 1'),
     ],
 )

@@ -24,7 +24,7 @@ def parse_arguments() -> argparse.Namespace:
     add('--datasets', nargs='+', metavar='NAME', help='only these data sets')
     add('--rows', nargs='+', metavar='WORD', help='only rows whose names hold one of these')
     add('--limit', type=int, metavar='N', help='only the first N pictures')
-    add('--subset', type=Path, metavar='FILE', help='only the pictures that FILE names, one a line')
+    add('--subset', type=Path, metavar='FILE', help='only the pictures that FILE names, one a line; or voc21_50, ...')
     add('--data-root', metavar='DIR', help='folder with the data sets (default: data)')
     add_model_arguments(parser)
     add('--dry-run', action='store_true', help='print what would be computed, and compute nothing')
@@ -39,7 +39,7 @@ def main() -> None:
     from naclip_bench.configuration import register
 
     register()
-    from naclip_bench.evaluation.run import make_folder
+    from naclip_bench.files import make_folder
     from naclip_bench.reproduce.compare import compare, find_rows
     from naclip_bench.reproduce.formats import print_plan, print_report, write_report
     from naclip_bench.reproduce.plan import Options, make_plan

@@ -32,13 +32,16 @@ def confusion_matrix(prediction: Tensor, truth: Tensor, classes: int, ignore_ind
     return counts[:outside].view(classes, classes)
 
 
-def to_cells(confusion: np.ndarray) -> np.ndarray:
+def to_cells(confusion: Tensor | np.ndarray) -> np.ndarray:
     """The non-zero entries of a matrix as rows (true class, predicted class, pixels), (n, 3) int64.
 
-    A picture has a few dozen of them where its matrix has tens of thousands of entries.
+    A picture has a few dozen of them where its matrix has tens of thousands of entries (717,409 with 847 classes): they
+    are found on the matrix's device, and only they leave it.
     """
-    truth, predicted = confusion.nonzero()
-    return np.stack([truth, predicted, confusion[truth, predicted]], axis=1).astype(np.int64)
+    pixels = torch.as_tensor(confusion).flatten()
+    places = pixels.nonzero()[:, 0]
+    classes = len(confusion)
+    return torch.stack([places // classes, places % classes, pixels[places]], dim=1).cpu().numpy()
 
 
 def from_cells(pictures: Iterable[np.ndarray], classes: int) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
@@ -63,12 +62,12 @@ class ConfusionMetric(BaseMetric):
         if not labels:
             return
         with STOPWATCH.stage('metric', next(iter(labels.values()))[0].device):
-            matrices = [confusion_matrix(*pair, len(self.classes), self.ignore_index) for pair in labels.values()]
-            counted = torch.stack(matrices).cpu().numpy()
+            counted = {
+                name: to_cells(confusion_matrix(*pair, len(self.classes), self.ignore_index))
+                for name, pair in labels.items()
+            }
         # A batch that was finished in part is computed whole; what the journal has is not written again.
-        finished = {
-            name: to_cells(matrix) for name, matrix in zip(labels, counted, strict=True) if name not in self.pictures
-        }
+        finished = {name: cells for name, cells in counted.items() if name not in self.pictures}
         if self.journal is not None:
             self.journal.append(finished)
         self.pictures.update(finished)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import platform
 from datetime import datetime, timezone
 from importlib import metadata
@@ -17,6 +16,7 @@ from mmengine.dist import get_world_size
 
 from .. import __version__
 from ..datasets.check import list_hash
+from ..files import written_beside
 from ..methods.base import TrainingFreeSegmentor
 
 #: Version of the result file's schema; raised whenever a key changes its meaning. Described in docs/result.md.
@@ -157,19 +157,9 @@ def result_record(
 
 
 def write_json(path: Path, content: dict, indent: int | None = 2) -> None:
-    """Write as JSON; see :func:`write_text`."""
-    write_text(path, json.dumps(plain(content), indent=indent, allow_nan=False) + '\n')
-
-
-def write_text(path: Path, content: str) -> None:
     """Write beside and rename, so that nobody ever reads half a file."""
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        temporary.write_text(content, encoding='utf-8')
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_beside(path) as temporary:
+        temporary.write_text(json.dumps(plain(content), indent=indent, allow_nan=False) + '\n')
 
 
 def plain(value: object) -> object:

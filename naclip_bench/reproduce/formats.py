@@ -13,7 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from ..evaluation.record import write_text
+from ..files import written_beside
 from .compare import Comparison
 from .html import as_html
 from .papers import PAPERS
@@ -295,5 +295,6 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     }
     paths = {folder / f'table.{suffix}': content for suffix, content in contents.items()}
     for path, content in paths.items():
-        write_text(path, content)
+        with written_beside(path) as temporary:
+            temporary.write_text(content, encoding='utf-8')
     return list(paths)

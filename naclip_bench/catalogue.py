@@ -1,4 +1,4 @@
-"""What there is: methods, data sets, weights; read from the configs and from open_clip, never kept by hand."""
+"""What there is: methods, data sets, subsets, weights; read from the configs and from open_clip, never kept by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from mmseg.registry import MODELS
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
 from .configuration import CONFIGS
+from .datasets.subset import SUBSETS
 from .errors import BenchError, did_you_mean
+from .reproduce.tables import TABLES
 
 #: The architectures that the papers evaluate.
 ARCHITECTURES = ('ViT-B-16-quickgelu', 'ViT-B-16', 'ViT-B-32-quickgelu', 'ViT-B-32', 'ViT-L-14-quickgelu', 'ViT-L-14')
@@ -21,7 +23,13 @@ Catalogue = dict[str, list[tuple[str, ...]]]
 
 def catalogue() -> Catalogue:
     """Everything that can be named on a command line."""
-    return {'methods': _methods(), 'data sets': _datasets(), 'weights': _weights()}
+    return {
+        'methods': _methods(),
+        'data sets': _datasets(),
+        'subsets': _subsets(),
+        'weights': _weights(),
+        'tables': [(key, table.title) for key, table in TABLES.items()],
+    }
 
 
 def filtered(everything: Catalogue, words: Sequence[str]) -> Catalogue:
@@ -56,6 +64,11 @@ def _datasets() -> list[tuple[str, ...]]:
         config = Config.fromfile(path)
         rows.append((config.dataset, f'{config.pictures:,} pictures', config.test_dataloader.dataset.data_root))
     return rows
+
+
+def _subsets() -> list[tuple[str, ...]]:
+    # Their first line says what they hold.
+    return [(path.stem, path.read_text().split('\n')[0].lstrip('# ')) for path in sorted(SUBSETS.glob('*.txt'))]
 
 
 def _weights() -> list[tuple[str, ...]]:

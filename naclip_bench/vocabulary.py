@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from .backbones import FrozenCLIP
 from .errors import BenchError, did_you_mean
+from .files import written_beside
 
 #: Sets of prompt templates by name: the 80 that OpenAI published for ImageNet, the single plain one (GEM), and the 85
 #: of MaskCLIP and CLIP Surgery.
@@ -110,6 +112,13 @@ def class_name_file(name: str) -> Path:
     raise BenchError(f'class names: there is no file {name}{did_you_mean(Path(name).stem, known)}')
 
 
+def printed_names(class_names: str) -> tuple[str, ...]:
+    """One name a class to print, no two alike: its first word, or its whole line where two classes begin alike."""
+    classes = Vocabulary(class_names).classes
+    begins = Counter(synonyms[0] for synonyms in classes)
+    return tuple(synonyms[0] if begins[synonyms[0]] == 1 else ', '.join(synonyms) for synonyms in classes)
+
+
 def cache_folder() -> Path:
     """Where text vectors are kept: ``$NACLIP_BENCH_CACHE``, or the user's cache folder."""
     own = os.environ.get('NACLIP_BENCH_CACHE')
@@ -175,12 +184,5 @@ def _read_vector(path: Path, size: int) -> Tensor | None:
 
 def _write_vector(path: Path, vector: Tensor) -> None:
     """Written beside and renamed, so that no other process reads half of it; a cache that cannot be written is none."""
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open('wb') as file:
-            np.save(file, vector.numpy())
-        temporary.replace(path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with suppress(OSError), written_beside(path) as temporary, temporary.open('wb') as file:
+        np.save(file, vector.numpy())

@@ -418,7 +418,13 @@ def test_result_file(bench, capfd):
     assert (record['method'], record['dataset'], record['protocol']) == ('NACLIP', 'voc20', 'common')
     assert record['overrides']['model.logit_scale'] == '30' and record['settings']['logit_scale'] == 30
     assert record['made_up_weights'] is True
-    assert record['pictures'] == {'count': 5, 'official': 1449, 'limit': None, 'subset': None}
+    assert record['pictures'] == {
+        'count': 5,
+        'official': 1449,
+        'official_list': {'name': 'voc', 'missing': 1449, 'extra': 5},
+        'limit': None,
+        'subset': None,
+    }
     assert {'torch', 'numpy', 'mmengine', 'mmcv', 'mmseg', 'open_clip'} <= record['versions'].keys()
 
     scores = Scores.of(total_of(bench))

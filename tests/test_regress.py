@@ -15,7 +15,6 @@ from naclip_bench.backbones import FrozenCLIP
 from naclip_bench.backbones.weights import load_clip
 from naclip_bench.configuration import CONFIGS
 from naclip_bench.methods.naclip import NACLIP
-from naclip_bench.reproduce.regress import Asked
 from naclip_bench.reproduce.run import OpenPass
 from naclip_bench.vocabulary import TEMPLATES
 
@@ -128,13 +127,6 @@ def test_a_value_of_a_part(recorded):
     assert part['pictures']['count'] == 2 and part['value'] != before[1]['value']
     outcome = recorded.run('--select', 'naclip_voc21')
     assert outcome.code == 0 and outcome.stdout.count('ok ') == 2 and 'part.txt' in outcome.stdout
-
-
-def test_a_subset_is_looked_for_beside_the_configs(tmp_path, monkeypatch):
-    assert Asked('naclip_voc21', subset='README.md').options().subset == 'README.md'
-    monkeypatch.chdir(tmp_path)
-    assert Asked('naclip_voc21', subset='README.md').options().subset == str(CONFIGS.parent / 'README.md')
-    assert Asked('naclip_voc21').options().subset is None
 
 
 # ---- what a regression is

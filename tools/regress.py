@@ -2,7 +2,7 @@
 
 python tools/regress.py                                  all of configs/expected.json
 python tools/regress.py --select naclip sclip            only configs whose names hold one of the words
-python tools/regress.py --record naclip_voc21 --subset data/subsets/voc21_50.txt
+python tools/regress.py --record naclip_voc21 --subset voc21_50
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ def parse_arguments() -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group()
     what.add_argument('--select', nargs='+', metavar='WORD', help='only configs whose names hold a WORD')
     what.add_argument('--record', nargs='+', metavar='CONFIG', help='write what these configs give as expected')
-    add('--subset', metavar='FILE', help='with --record: only the pictures that FILE names, one a line')
+    add(
+        '--subset',
+        metavar='FILE',
+        help='with --record: only the pictures that FILE names, one a line; or voc21_50, ...',
+    )
     add('--data-root', metavar='DIR', help='folder with the data sets (default: data)')
     add_model_arguments(parser)
     add('--expected', type=Path, metavar='FILE', help='where the values are (default: configs/expected.json)')

@@ -21,10 +21,11 @@ def parse_arguments() -> argparse.Namespace:
     add_config_arguments(parser)
     add = parser.add_argument
     add('--limit', type=int, metavar='N', help='only the first N pictures')
-    add('--subset', type=Path, metavar='FILE', help='only the pictures that FILE names, one a line')
+    add('--subset', type=Path, metavar='FILE', help='only the pictures that FILE names, one a line; or voc21_50, ...')
     add('--work-dir', type=Path, metavar='DIR', help='where results go (default: work_dirs/<config>)')
     add('--resume', action='store_true', help='go on with an interrupted run of the same settings')
     add('--show-dir', type=Path, metavar='DIR', help='draw prediction and ground truth of every picture into DIR')
+    add('--save-predictions', type=Path, metavar='DIR', help='write every prediction into DIR, a PNG of labels each')
     add('--launcher', default='none', choices=['none', 'pytorch', 'slurm', 'mpi'], help='for several processes')
     # torchrun of older versions passes the rank as an argument; the environment has it too.
     add('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
@@ -51,6 +52,7 @@ def main() -> None:
             arguments.subset,
             arguments.resume,
             arguments.show_dir,
+            arguments.save_predictions,
             arguments.launcher,
             arguments.cfg_options or {},
         )

@@ -1,3 +1,3 @@
 """What mmseg's data sets lack; importing the package registers it all."""
 
-from . import coco_object, loading, preprocessor, sampler, square, voc20  # noqa: F401
+from . import ade847, coco_object, loading, pc459, preprocessor, sampler, square, voc20  # noqa: F401

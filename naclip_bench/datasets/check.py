@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.config import ConfigDict
@@ -11,7 +13,24 @@ from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
 
 from ..errors import BenchError, did_you_mean
-from .loading import LoadMask
+from .loading import NOT_SCORED_16_BIT, LoadMask
+from .official import some
+from .subset import read_subset
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of one check.
+
+    Attributes:
+        check: what was looked at.
+        problem: what is wrong, where and how often; empty where nothing is.
+        mend: what to do about it.
+    """
+
+    check: str
+    problem: str = ''
+    mend: str = ''
 
 
 def build_dataset(config: ConfigDict) -> BaseDataset:
@@ -19,6 +38,20 @@ def build_dataset(config: ConfigDict) -> BaseDataset:
 
     Raises:
         BenchError: a folder, the list, a picture or a mask is missing; says the expected layout.
+    """
+    dataset = open_dataset(config)
+    for finding in file_findings(dataset, config):
+        if finding.problem:
+            raise BenchError(f'data: {finding.problem}; {finding.mend}')
+    check_labels_of(dataset)
+    return dataset
+
+
+def open_dataset(config: ConfigDict) -> BaseDataset:
+    """The data set of a config, its folders and its list seen to exist.
+
+    Raises:
+        BenchError: one of them does not, or there is no picture; says the expected layout.
     """
     if config.type not in DATASETS:
         raise BenchError(f'unknown data set "{config.type}"{did_you_mean(config.type, DATASETS.module_dict)}')
@@ -34,24 +67,42 @@ def build_dataset(config: ConfigDict) -> BaseDataset:
     dataset = DATASETS.build(config, default_args=dict(serialize_data=False))
     if not len(dataset):
         raise BenchError(f'data: {root} holds no pictures; expected: {layout(config)}; see docs/data.md')
-    for key, what in (('img_path', 'picture'), ('seg_map_path', 'mask')):
-        paths = [Path(dataset.get_data_info(index)[key]) for index in range(len(dataset))]
-        lost = [path for path in paths if not path.is_file()]
-        if lost:
-            raise BenchError(
-                f'data: {len(lost)} of {len(paths)} {what}s are missing, the first {lost[0]}; '
-                f'expected: {layout(config)}; see docs/data.md'
-            )
-    check_labels_of(dataset)
     return dataset
 
 
+def file_findings(dataset: BaseDataset, config: ConfigDict) -> list[Finding]:
+    """Is every picture and every mask there, and listed once?"""
+    findings = []
+    for key, what in (('img_path', 'picture'), ('seg_map_path', 'mask')):
+        paths = file_paths(dataset, key)
+        lost = [path for path in paths if not path.is_file()]
+        problem = f'{len(lost)} of {len(paths)} {what}s are missing, the first {lost[0]}' if lost else ''
+        findings.append(Finding(f'{what}s there', problem, f'expected: {layout(config)}; see docs/data.md'))
+    twice = [name for name, count in Counter(picture_names(dataset)).items() if count > 1]
+    problem = f'listed more than once: {some(twice)}' if twice else ''
+    return [*findings, Finding('listed once', problem, f'take the repeated lines out of {dataset.ann_file}')]
+
+
+def file_paths(dataset: BaseDataset, key: str) -> list[Path]:
+    """Paths of all pictures (``img_path``) or masks (``seg_map_path``), in the data set's order."""
+    return [Path(dataset.get_data_info(index)[key]) for index in range(len(dataset))]
+
+
 def check_labels_of(dataset: BaseDataset) -> None:
-    """Have every mask that the data set loads checked against its classes."""
+    """Have every mask that the data set loads checked against its classes.
+
+    Raises:
+        BenchError: the label that is not scored is a class as well.
+    """
+    classes, first = len(dataset.metainfo['classes']), int(dataset.reduce_zero_label)
+    if first <= dataset.ignore_index < first + classes:
+        raise BenchError(
+            f'data: label {dataset.ignore_index} is not scored, but with {classes} classes it is one of them; set '
+            f'ignore_index={NOT_SCORED_16_BIT} in the data set, and write its masks with 16 bits a pixel'
+        )
     for transform in dataset.pipeline.transforms:
         if isinstance(transform, LoadMask):
-            transform.num_classes = len(dataset.metainfo['classes'])
-            transform.ignore_index = dataset.ignore_index
+            transform.num_classes, transform.ignore_index = classes, dataset.ignore_index
 
 
 def layout(config: ConfigDict) -> str:
@@ -66,8 +117,8 @@ def layout(config: ConfigDict) -> str:
 def picture_names(dataset: BaseDataset) -> list[str]:
     """Each picture's path below the picture folder, without its suffix; unique in a data set."""
     folder, suffix = dataset.data_prefix['img_path'], dataset.img_suffix
-    paths = (dataset.get_data_info(index)['img_path'] for index in range(len(dataset)))
-    return [Path(path).relative_to(folder).as_posix().removesuffix(suffix) for path in paths]
+    paths = file_paths(dataset, 'img_path')
+    return [path.relative_to(folder).as_posix().removesuffix(suffix) for path in paths]
 
 
 def list_hash(names: Sequence[str]) -> str:
@@ -80,7 +131,8 @@ def select(names: Sequence[str], limit: int | None, subset: Path | None, suffix:
     Args:
         names: all of the data set.
         limit: at most so many, the first ones.
-        subset: a file with one picture name a line; folders before the name and the suffix are of no account.
+        subset: a file with one picture name a line, or a bundled one's name; see :func:`read_subset`. Folders before
+            a picture's name and its suffix are of no account.
         suffix: of the data set's pictures.
 
     Raises:
@@ -88,12 +140,7 @@ def select(names: Sequence[str], limit: int | None, subset: Path | None, suffix:
     """
     chosen = list(range(len(names)))
     if subset is not None:
-        try:
-            wanted = [line.strip() for line in subset.read_text().splitlines() if line.strip()]
-        except OSError as error:
-            raise BenchError(f'--subset: cannot read {subset}: {error.strerror}') from None
-        except UnicodeDecodeError:
-            raise BenchError(f'--subset: {subset} is no text; write one picture name a line') from None
+        wanted = read_subset(subset)
         place = {Path(name).name: index for index, name in enumerate(names)}
         if len(place) < len(names):
             place = {}  # the same name in two folders: only whole paths tell them apart

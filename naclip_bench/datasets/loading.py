@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
 from ..errors import BenchError
+from ..files import read_file
 
-#: What the last bytes of a whole file hold; decoders fill the rest of a truncated one with grey and say nothing.
-END_MARKERS = {b'\xff\xd8': b'\xff\xd9', b'\x89P': b'IEND'}
-
-
-def read_file(path: str, what: str) -> bytes:
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise BenchError(f'cannot read the {what} {path}: {error.strerror}') from None
-    end = END_MARKERS.get(content[:2])
-    if end is not None and end not in content[-1024:]:
-        raise BenchError(f'the {what} {path} is truncated; copy it again from its archive')
-    return content
+#: Label that is not scored in masks of 16 bits, where 255 is a class like any other.
+NOT_SCORED_16_BIT = 65535
 
 
 def decode(content: bytes, path: str, what: str, **kwargs: object) -> np.ndarray:
@@ -67,17 +55,34 @@ class LoadMask(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         path = results['seg_map_path']
-        labels = decode(read_file(path, 'mask'), path, 'mask', flag='unchanged', backend='pillow')
-        if labels.ndim != 2:
-            raise BenchError(f'the mask {path} has {labels.shape[-1]} channels; it must hold one label a pixel')
+        labels = self.labels(path, bool(results.get('reduce_zero_label')))
         if labels.shape != tuple(results['ori_shape']):
             raise BenchError(
                 f'the mask {path} is {labels.shape[0]}x{labels.shape[1]}, but its picture '
                 f'is {results["ori_shape"][0]}x{results["ori_shape"][1]}'
             )
+        results['gt_seg_map'] = labels
+        results.setdefault('seg_fields', []).append('gt_seg_map')
+        return results
+
+    def labels(self, path: str, reduce_zero_label: bool) -> np.ndarray:
+        """The mask at ``path`` as classes (H, W) int32, ``ignore_index`` where a pixel is not scored.
+
+        Raises:
+            BenchError: the file cannot be decoded, or is no mask of this data set.
+        """
+        labels = decode(read_file(path, 'mask'), path, 'mask', flag='unchanged', backend='pillow')
+        if labels.ndim != 2:
+            raise BenchError(f'the mask {path} has {labels.shape[-1]} channels; it must hold one label a pixel')
+        first = int(reduce_zero_label)
+        if self.num_classes is not None and first + self.num_classes > 256 and labels.dtype.itemsize == 1:
+            # Labels above 255 that were written as bytes have become others, which nothing below would notice.
+            raise BenchError(
+                f'the mask {path} has 8 bits a pixel, but the data set has {self.num_classes} classes; '
+                'convert it again to a PNG of 16 bits'
+            )
         labels = labels.astype(np.int32)
         scored = labels != self.ignore_index
-        first = 1 if results.get('reduce_zero_label') else 0
         if first:
             scored &= labels != 0
             labels = labels - 1
@@ -93,6 +98,4 @@ class LoadMask(BaseTransform):
                     f'{first}..{first + self.num_classes - 1} and ignores {ignored}; '
                     'was it converted for this data set?'
                 )
-        results['gt_seg_map'] = labels
-        results.setdefault('seg_fields', []).append('gt_seg_map')
-        return results
+        return labels

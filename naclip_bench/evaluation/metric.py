@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from ..errors import BenchError
 from ..timing import STOPWATCH
-from .confusion import Scores, confusion_matrix, from_cells, to_cells
+from .confusion import Scores, class_areas, confusion_matrix, from_cells, to_cells
 from .journal import Journal
 
 
@@ -63,12 +62,12 @@ class ConfusionMetric(BaseMetric):
         if not labels:
             return
         with STOPWATCH.stage('metric', next(iter(labels.values()))[0].device):
-            matrices = [confusion_matrix(*pair, len(self.classes), self.ignore_index) for pair in labels.values()]
-            counted = torch.stack(matrices).cpu().numpy()
+            counted = {
+                name: to_cells(confusion_matrix(*pair, len(self.classes), self.ignore_index))
+                for name, pair in labels.items()
+            }
         # A batch that was finished in part is computed whole; what the journal has is not written again.
-        finished = {
-            name: to_cells(matrix) for name, matrix in zip(labels, counted, strict=True) if name not in self.pictures
-        }
+        finished = {name: cells for name, cells in counted.items() if name not in self.pictures}
         if self.journal is not None:
             self.journal.append(finished)
         self.pictures.update(finished)
@@ -82,7 +81,11 @@ class ConfusionMetric(BaseMetric):
 
     def scores(self, confusion: np.ndarray) -> Scores:
         """What the numbers of a (C, C) matrix are."""
-        return Scores.of(confusion)
+        return self.area_scores(class_areas(confusion))
+
+    def area_scores(self, areas: np.ndarray) -> Scores:
+        """What the numbers of class areas (..., C, 3) are; see :func:`class_areas`."""
+        return Scores.of_areas(areas)
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Join all processes' pictures and score them; every process gets the same.

@@ -17,6 +17,7 @@ from mmengine.dist import get_world_size
 
 from .. import __version__
 from ..datasets.check import list_hash
+from ..files import written_beside
 from ..methods.base import TrainingFreeSegmentor
 
 #: Version of the result file's schema; raised whenever a key changes its meaning. Described in docs/result.md.
@@ -158,17 +159,11 @@ def result_record(
 
 def write_json(path: Path, content: dict, indent: int | None = 2) -> None:
     """Write beside and rename, so that nobody ever reads half a file."""
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with temporary.open('w') as file:
-            file.write(json.dumps(plain(content), indent=indent, allow_nan=False) + '\n')
-            # On the disk before it has its name: what it takes the place of may be deleted next.
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_beside(path) as temporary, temporary.open('w') as file:
+        file.write(json.dumps(plain(content), indent=indent, allow_nan=False) + '\n')
+        # On the disk before it has its name: what it takes the place of may be deleted next.
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def plain(value: object) -> object:

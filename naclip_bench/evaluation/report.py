@@ -36,6 +36,9 @@ def print_result(record: dict, path: Path) -> None:
     console.print(f'{record["method"]} on {record["dataset"]}, protocol {protocol}', markup=False)
     official = pictures['official']
     part = '' if pictures['count'] == official else f' of {official:,}: a part, not the benchmark'
+    listed = pictures['official_list']
+    if listed and (listed['missing'] or listed['extra']):
+        part += f'; of the list "{listed["name"]}" {listed["missing"]:,} are missing, {listed["extra"]:,} are extra'
     console.print(
         f'{pictures["count"]} pictures{part}; '
         f'{settings["arch"]}, weights {settings["weights"]} ({record["hashes"]["weights"][:8]}), '

@@ -20,7 +20,9 @@ from mmseg.registry import MODELS
 
 from ..backbones import FrozenCLIP
 from ..datasets.check import build_dataset, check_labels_of, picture_names, select
+from ..datasets.official import Deviation
 from ..errors import BenchError, did_you_mean
+from ..files import make_folder
 from ..inference.pamr import PAMR
 from ..methods.base import TrainingFreeSegmentor
 from ..timing import STOPWATCH
@@ -28,6 +30,7 @@ from ..vocabulary import Vocabulary
 from .journal import Journal
 from .metric import ConfusionMetric
 from .overlay import OverlayHook
+from .predictions import PredictionHook
 from .progress import ProgressHook
 from .record import MADE_UP, fingerprint, identity, result_record, write_json
 
@@ -42,6 +45,7 @@ class Request:
         limit, subset: see :func:`select`.
         resume: go on with the pictures that the journal lacks.
         show_dir: where overlays go; None draws none.
+        save_predictions: where predictions go as index PNGs; None saves none.
         launcher: none, pytorch, slurm or mpi.
         overrides: settings changed on the command line, recorded beside the protocol's name.
     """
@@ -52,6 +56,7 @@ class Request:
     subset: Path | None = None
     resume: bool = False
     show_dir: Path | None = None
+    save_predictions: Path | None = None
     launcher: str = 'none'
     overrides: dict[str, object] = field(default_factory=dict)
 
@@ -79,18 +84,23 @@ def run(request: Request) -> dict[str, object]:
     check_settings(config.model)
     dataset = build_dataset(config.test_dataloader.dataset)
     names = picture_names(dataset)
+    deviation = Deviation.of(names, config.split) if 'split' in config else None
     chosen = select(names, request.limit, request.subset, dataset.img_suffix)
     names = [names[index] for index in chosen]
     if len(chosen) < len(dataset):
         config.test_dataloader.dataset.indices = chosen
     check_classes(config, dataset.metainfo['classes'])
-    _make_folders(request)
+    make_folder('--work-dir', request.work_dir)
+    make_folder('--show-dir', request.show_dir)
+    make_folder('--save-predictions', request.save_predictions)
 
     STOPWATCH.reset()
     runner = _build_runner(config)
     model = runner.model
     if model.backbone.made_up and is_main_process():
         print(MADE_UP)
+    if deviation and is_main_process():
+        print(f'note: the data are not the official list "{config.split}": {deviation}')
     loop = runner.build_test_loop(runner._test_loop)
     runner._test_loop = loop
     check_labels_of(loop.dataloader.dataset)
@@ -99,6 +109,13 @@ def run(request: Request) -> dict[str, object]:
     metric.names, metric.ignore_index = names, dataset.ignore_index
     metric.journal = Journal(request.work_dir / 'pictures', parts, fingerprint(parts), len(metric.classes), get_rank())
     resumed = _take_up(request, metric, names)
+    if request.save_predictions is not None:
+        predictions = PredictionHook(
+            request.save_predictions, names, len(metric.classes), dataset.reduce_zero_label, fingerprint(parts)
+        )
+        runner.register_hook(predictions)
+        # A picture whose prediction is lost is computed again; all processes agree, also where they share no disk.
+        resumed = set().union(*all_gather_object(predictions.written(resumed)))
     place = {name: index for index, name in enumerate(names)}
     loop.dataloader.batch_sampler.leave_out([place[name] for name in resumed])
 
@@ -120,7 +137,8 @@ def run(request: Request) -> dict[str, object]:
         'stages': STOPWATCH.seconds(),
     }
     selection = {
-        'official': config.pictures,
+        'official': config.get('pictures', len(dataset)),
+        'official_list': None if deviation is None else deviation.record(),
         'limit': request.limit,
         'subset': str(request.subset) if request.subset else None,
     }
@@ -184,15 +202,6 @@ def check_classes(config: Config, classes: tuple[str, ...]) -> None:
             f'class names: {vocabulary.path} has {len(vocabulary)} classes, '
             f'but {config.test_dataloader.dataset.type} has {len(classes)}'
         )
-
-
-def _make_folders(request: Request) -> None:
-    for option, folder in (('--work-dir', request.work_dir), ('--show-dir', request.show_dir)):
-        if folder is not None:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise BenchError(f'{option}: cannot make the folder {folder}: {error.strerror}') from None
 
 
 def _take_up(request: Request, metric: ConfusionMetric, names: list[str]) -> set[str]:

@@ -12,7 +12,7 @@ Where the released code says more than the paper, this follows the code:
 - Query words compete in the first pass, not classes: patches of two synonyms are of different classes.
 - The first pass is refined by PAMR (10 iterations, dilations 8 and 16) on the window's own pixels; a pixel whose
   highest probability is under ``temp_thd`` counts as the first query.
-- M is 0 in the row and column of [CLS], and rounded to half precision.
+- M is 0 in the row and column of [CLS], and rounded to half precision; so is lambda M.
 - A stray comma keeps both additions on whatever the released config says. Here each can be left out.
 
 Weights and threshold are tuned a data set in the released configs (``configs/official``). The defaults are those of
@@ -103,8 +103,9 @@ class ResCLIP(TrainingFreeSegmentor):
         if self.sfr is None:
             return weights
         tau, share = self.sfr
-        same = self.feedback(self.gather(weights, value).float(), trunk)
-        scores = scores.mul_(tau * (1 - share)).add_(same[:, None], alpha=tau * share)
+        same = same_class(self.first_pass(self.gather(weights, value).float(), trunk), trunk.grid)
+        same = F.pad((same * share).to(scores), (1, 0, 1, 0))
+        scores = scores.mul_(tau * (1 - share)).add_(same[:, None], alpha=tau)
         return self.residual_weights(scores, trunk).to(value)
 
     def residual_weights(self, scores: Tensor, trunk: Trunk) -> Tensor:
@@ -119,8 +120,8 @@ class ResCLIP(TrainingFreeSegmentor):
             weights.add_(trunk.attention[block], alpha=tau * share / len(RESIDUAL_BLOCKS))
         return weights
 
-    def feedback(self, tokens: Tensor, trunk: Trunk) -> Tensor:
-        """M (N, T, T) of the windows that a first pass turned into ``tokens`` (N, T, embed_dim), in fp32."""
+    def first_pass(self, tokens: Tensor, trunk: Trunk) -> Tensor:
+        """The query of each patch, (N, h * w), where the first pass gave ``tokens`` (N, T, embed_dim)."""
         text, _, multiplicity = self.text
         queries = torch.arange(len(text), device=text.device)
         cosines = self.match(tokens, text, trunk).transpose(1, 2).unflatten(2, trunk.grid)
@@ -131,5 +132,4 @@ class ResCLIP(TrainingFreeSegmentor):
         for image, logits in zip(trunk.images.float(), cosines.split(1), strict=True):
             refined = self.first_pass_refine(PixelLogits(logits, whole, size), image)
             labels.append(decide(refined, queries, multiplicity, self.logit_scale, self.temp_thd))
-        same = same_class(patch_labels(torch.stack(labels), trunk.grid, self.backbone.patch, len(text)), trunk.grid)
-        return F.pad(same, (1, 0, 1, 0))
+        return patch_labels(torch.stack(labels), trunk.grid, self.backbone.patch, len(text))

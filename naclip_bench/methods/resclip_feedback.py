@@ -1,12 +1,18 @@
 """Which patches a first pass gave the same class: the semantic feedback of ResCLIP.
 
-Two patches of one class are linked by 1 where the straight line between them stays in the class, and by
+Two patches of one class are linked by 1 where the line between them stays in the class, and by
 exp(-distance / longest distance) where it leaves it; distances are Chebyshev's, in patches. Each row of links is then
 blurred *along the flattened patch index*, as the released code does: the end of one row of patches runs into the
 beginning of the next. It is divided by its sum, and all rows by the highest value of the window.
 
-The line is Bresenham's. Which rasterisation the released code uses where a line passes between two patches is not
-known. With the class map that its stored output lets one infer, tokens differ from it by 2e-3 (median), not 1e-5.
+The released code does not walk the whole line. Between patches d apart it looks at d points, but each is 1 / (longest
+distance) of the way further than the last, not 1 / d: of near patches only the start is looked at (d = 2 of 14 x 14
+patches), of the farthest every patch between. So links are not symmetric, and one that leaves its class late counts as
+staying. This follows the code.
+
+The classes given, tokens equal the released code's stored ones to 1e-5. Those are of 14 x 14 patches, where no point
+lies midway between two. How it rounds such points (here to the even patch, as ``torch.round`` does), and that the
+longest distance is the longer side's on a grid that is no square, are assumed.
 """
 
 from __future__ import annotations
@@ -39,35 +45,46 @@ def patch_labels(labels: Tensor, grid: tuple[int, int], patch: int, queries: int
 
 @lru_cache(maxsize=8)
 def lines(grid: tuple[int, int], device: torch.device) -> Tensor:
-    """The patches on the straight line from every patch to every other (Bresenham's), (steps, h * w, h * w) int32.
+    """The patches that are looked at between every patch and every other, (steps, h * w, h * w) int32.
 
-    A line that is at its end stays there.
+    Step s is s / (longest distance) of the way from the first to the second. Patches d apart have d steps; those after
+    repeat the last.
     """
-    rows, columns = (axis.flatten() for axis in torch.meshgrid(*map(torch.arange, grid), indexing='ij'))
-    (dy, dx) = (axis[None] - axis[:, None] for axis in (rows, columns))
-    tall, wide = dy.abs(), dx.abs()
-    y, x = torch.zeros_like(dy), torch.zeros_like(dx)
-    error, steps = wide - tall, []
-    for _ in range(max(grid) - 1):
-        doubled = 2 * error
-        across = (doubled > -tall) & (x != wide)
-        down = (doubled < wide) & (y != tall)
-        error = error - across * tall + down * wide
-        x, y = x + across, y + down
-        steps.append(((rows[:, None] + y * dy.sign()) * grid[1] + columns[:, None] + x * dx.sign()).int())
+    (rows, columns), distance = axes(grid), distances(grid)
+    steps = []
+    for step in range(1, max(grid)):
+        # In fp64 and divided last, what lies midway between two patches does so to the last bit.
+        way = distance.clamp(max=step).double()
+        y, x = ((axis[:, None] + way * (axis - axis[:, None]) / longest(grid)).round() for axis in (rows, columns))
+        steps.append((y * grid[1] + x).int())
     return torch.stack(steps).to(device) if steps else torch.zeros(0, 1, 1, dtype=torch.int32, device=device)
 
 
 @lru_cache(maxsize=8)
 def decay(grid: tuple[int, int], device: torch.device) -> Tensor:
-    """exp(-Chebyshev distance / the longest one) of every pair of patches, (h * w, h * w)."""
-    rows, columns = (axis.flatten() for axis in torch.meshgrid(*map(torch.arange, grid), indexing='ij'))
-    distance = torch.maximum((rows[:, None] - rows).abs(), (columns[:, None] - columns).abs())
-    return torch.exp(-distance / max(max(grid) - 1, 1)).to(device)
+    """exp(-distance / longest distance) of every pair of patches, (h * w, h * w)."""
+    return torch.exp(-distances(grid) / longest(grid)).to(device)
+
+
+def axes(grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Row and column of every patch, (h * w,) each."""
+    rows, columns = torch.meshgrid(*map(torch.arange, grid), indexing='ij')
+    return rows.flatten(), columns.flatten()
+
+
+def distances(grid: tuple[int, int]) -> Tensor:
+    """Chebyshev distance of every pair of patches, (h * w, h * w)."""
+    rows, columns = axes(grid)
+    return torch.maximum((rows[:, None] - rows).abs(), (columns[:, None] - columns).abs())
+
+
+def longest(grid: tuple[int, int]) -> int:
+    """The longest distance of two patches, at least 1."""
+    return max(max(grid) - 1, 1)
 
 
 def same_class(labels: Tensor, grid: tuple[int, int]) -> Tensor:
-    """How much patches belong together, (N, h * w, h * w) in fp32 from 0 to 1, rounded to half precision.
+    """How much patches belong together, (N, h * w, h * w) in half precision, from 0 to 1.
 
     Args:
         labels: (N, h * w) class of each patch.
@@ -83,4 +100,4 @@ def same_class(labels: Tensor, grid: tuple[int, int]) -> Tensor:
     kernel /= kernel.sum()
     blurred = F.conv1d(links.flatten(0, 1)[:, None], kernel[None, None], padding=BLUR_LENGTH // 2)[:, 0]
     rows = (blurred / blurred.sum(-1, keepdim=True)).unflatten(0, links.shape[:2])
-    return (rows / rows.amax((1, 2), keepdim=True)).half().float()
+    return (rows / rows.amax((1, 2), keepdim=True)).half()

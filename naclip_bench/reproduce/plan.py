@@ -18,6 +18,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 
 from ..configuration import config_names, load_config
+from ..datasets.check import select
 from ..datasets.shared import picture_key
 from ..errors import BenchError, did_you_mean
 from ..inference.windows import Windows
@@ -42,7 +43,7 @@ class Options:
     precision: str | None = None
     cfg_options: dict[str, object] = field(default_factory=dict)
     limit: int | None = None
-    subset: str | None = None
+    subset: Path | None = None
 
 
 @dataclass(eq=False)
@@ -202,7 +203,9 @@ def _sizes(config: Config, options: Options) -> tuple[list[tuple[int, int]], boo
         paths = [path for path in paths if path.name.removesuffix(dataset.img_suffix) in names]
     exact = bool(paths)
     if exact:
-        paths = paths[: options.limit]
+        folder = root / dataset.data_prefix.img_path
+        names = [path.relative_to(folder).as_posix().removesuffix(dataset.img_suffix) for path in paths]
+        paths = [paths[index] for index in select(names, options.limit, options.subset, dataset.img_suffix)]
         original = [Image.open(path).size[::-1] for path in paths]
     else:
         original = [(375, 500)] * min(config.pictures, options.limit or config.pictures)

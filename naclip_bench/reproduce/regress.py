@@ -48,7 +48,7 @@ class Expected:
         config: name of a config.
         overrides: settings changed in it, as ``--cfg-options`` takes them.
         dataset: the data set's key.
-        pictures: ``subset``, a file of names (null: all), ``count``, and the ``sha256`` of the list.
+        pictures: ``subset``, a list's file or name (null: all), ``count``, and the ``sha256`` of the list.
         weights: ``pretrained`` as asked for (null: as the config says), ``name``, and ``sha256``.
         class_names, prompts: hashes.
         precision: of the vision tower.
@@ -132,7 +132,7 @@ class Asked:
     """What is to be run: a config with settings, on a list of pictures.
 
     Attributes:
-        subset: file of names; a relative path that is not there is looked for beside ``configs/``.
+        subset: file of names, or the name of a bundled one; None: all pictures.
         recorded: what it should give; None: nothing is known.
     """
 
@@ -153,10 +153,6 @@ class Asked:
         parser.add_argument('--cfg-options', nargs='*', action=Overrides, default={})
         changed = parser.parse_args(['--cfg-options', *self.overrides] if self.overrides else []).cfg_options
         return Leaf(self.config, load_config(self.config, data_root, self.pretrained, self.precision, changed), changed)
-
-    def options(self) -> Options:
-        beside = CONFIGS.parent / self.subset if self.subset else None
-        return Options(subset=str(beside) if beside and not Path(self.subset).exists() else self.subset)
 
 
 #: What something asked gives: its value with all that it stands on, or why there is none.
@@ -183,7 +179,8 @@ def run_all(asked: Sequence[Asked], data_root: str | None, store: Store, compute
 
 
 def _run_members(pass_: Pass, members: list[Asked], store: Store, compute: Compute) -> dict[Asked, Outcome]:
-    open_pass = OpenPass(pass_, members[0].options())
+    subset = members[0].subset
+    open_pass = OpenPass(pass_, Options(subset=Path(subset) if subset else None))
     outcomes: dict[Asked, Outcome] = {}
     keys: dict[Asked, str] = {}
     for place, one in enumerate(members):

@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +20,7 @@ from mmseg.registry import METRICS
 from torch.utils.data import DataLoader
 
 from ..datasets.check import select
+from ..datasets.official import Deviation
 from ..datasets.sampler import FixedBatches
 from ..datasets.shared import SharedPictures
 from ..errors import BenchError
@@ -90,8 +90,7 @@ class OpenPass:
         self.datasets = SharedPictures(by_key)
         for leaf in self.leaves:
             check_classes(leaf.config, self.dataset(leaf).metainfo['classes'])
-        subset = None if options.subset is None else Path(options.subset)
-        chosen = select(self.datasets.names, options.limit, subset, self.datasets.first.img_suffix)
+        chosen = select(self.datasets.names, options.limit, options.subset, self.datasets.first.img_suffix)
         self.datasets.indices = chosen
         self.names = [self.datasets.names[index] for index in chosen]
         members = {f'leaf{index}': _member(leaf) for index, leaf in enumerate(self.leaves)}
@@ -200,8 +199,11 @@ class OpenPass:
             missing = [name for name in self.names if name not in pictures]
             if missing:
                 raise BenchError(f'{leaf.name}: {len(missing)} pictures were not computed, the first {missing[0]}')
+            split = leaf.config.get('split')
+            deviation = Deviation.of(self.datasets.names, split) if split else None
             selection = {
-                'official': leaf.config.pictures,
+                'official': leaf.config.get('pictures', len(self.datasets.names)),
+                'official_list': None if deviation is None else deviation.record(),
                 'limit': self.options.limit,
                 'subset': self.options.subset,
             }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -192,8 +193,9 @@ class RayCluster:
             raise BenchError("--ray needs Ray: pip install 'naclip_bench[ray]'") from None
         if not ray.is_initialized():
             try:
+                _see_that_somebody_listens(address)
                 ray.init(address, log_to_driver=False, logging_level='ERROR')
-            except (ConnectionError, RuntimeError, ValueError) as error:
+            except (OSError, RuntimeError, ValueError) as error:
                 reason = str(error).strip().splitlines()[0]
                 raise BenchError(f'--ray {address}: cannot reach a cluster there ({reason})') from None
         kind = 'GPU' if torch.cuda.is_available() else 'CPU'
@@ -240,6 +242,17 @@ class RayCluster:
             for task in running:
                 ray.cancel(task, force=True)
             sent.shutdown(force=True)
+
+
+def _see_that_somebody_listens(address: str) -> None:
+    """Ray itself would try for minutes.
+
+    Raises:
+        OSError, ValueError: nobody does, or the address has no port.
+    """
+    host, _, port = address.rpartition('/')[2].rpartition(':')
+    if host:
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _work_for_ray(job: Job, sent: object) -> None:

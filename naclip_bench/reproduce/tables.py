@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import BenchError, did_you_mean
@@ -51,6 +51,12 @@ class TableSpec:
 
     def values(self) -> list[Value]:
         return of_table(*self.key.split('/'))
+
+    def conditions(self, row: Row) -> str:
+        """A row's settings as a reader sees them, ``train=no, size=336``; empty where they tell no rows apart."""
+        if len({other.settings for other in self.rows}) == 1:
+            return ''
+        return ', '.join(part.strip() for part in row.settings.split(';'))
 
     def columns(self) -> list[tuple[str, str]]:
         """(data set, metric) of each column, in the paper's order."""
@@ -405,3 +411,10 @@ def find_table(key: str) -> TableSpec:
     if key not in TABLES:
         raise BenchError(f'there is no table {key}{did_you_mean(key, TABLES)}')
     return TABLES[key]
+
+
+def find_tables(keys: Sequence[str]) -> list[TableSpec]:
+    """The tables that ``keys`` name, each once; every one there is where one of them is ``all``."""
+    if 'all' in keys:
+        return list(TABLES.values())
+    return list({key: find_table(key) for key in keys}.values())

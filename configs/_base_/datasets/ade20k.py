@@ -4,6 +4,7 @@ _base_ = '../common.py'
 
 dataset = 'ade20k'
 pictures = 2000
+split = 'ade20k'
 vocabulary = dict(class_names='ade20k')
 
 test_dataloader = dict(

@@ -4,6 +4,7 @@ _base_ = '../common.py'
 
 dataset = 'cityscapes'
 pictures = 500
+split = 'cityscapes'
 vocabulary = dict(class_names='cityscapes')
 
 test_dataloader = dict(

@@ -4,6 +4,7 @@ _base_ = '../common.py'
 
 dataset = 'coco_object'
 pictures = 5000
+split = 'coco'
 vocabulary = dict(class_names='coco_object', prob_thd=0.1)
 
 test_dataloader = dict(

@@ -4,6 +4,7 @@ _base_ = '../common.py'
 
 dataset = 'coco_stuff'
 pictures = 5000
+split = 'coco'
 vocabulary = dict(class_names='coco_stuff')
 
 test_dataloader = dict(

@@ -1,9 +1,10 @@
-"""Pascal Context without background, 59 classes, 5,105 pictures."""
+"""Pascal Context without background, 59 classes, 5,104 pictures."""
 
 _base_ = '../common.py'
 
 dataset = 'pc59'
-pictures = 5105
+pictures = 5104
+split = 'context'
 vocabulary = dict(class_names='pc59')
 
 test_dataloader = dict(

@@ -1,9 +1,10 @@
-"""Pascal Context with background, 60 classes, 5,105 pictures."""
+"""Pascal Context with background, 60 classes, 5,104 pictures."""
 
 _base_ = '../common.py'
 
 dataset = 'pc60'
-pictures = 5105
+pictures = 5104
+split = 'context'
 vocabulary = dict(class_names='pc60', prob_thd=0.1)
 
 test_dataloader = dict(

@@ -4,6 +4,7 @@ _base_ = '../common.py'
 
 dataset = 'voc20'
 pictures = 1449
+split = 'voc'
 vocabulary = dict(class_names='voc20')
 
 test_dataloader = dict(

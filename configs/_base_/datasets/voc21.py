@@ -4,6 +4,7 @@ _base_ = '../common.py'
 
 dataset = 'voc21'
 pictures = 1449
+split = 'voc'
 vocabulary = dict(class_names='voc21', prob_thd=0.1)
 
 test_dataloader = dict(

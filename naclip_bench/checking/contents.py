@@ -1,0 +1,135 @@
+"""What all pictures and masks of a data set hold, added up one pair after the other."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..datasets.check import Finding
+from ..datasets.loading import NOT_SCORED_16_BIT
+from ..datasets.official import SHOWN
+from .examine import Examined
+from .signs import FAULTY, Shown
+
+#: Labels of 16 bits.
+LABELS = 1 << 16
+
+#: Kinds of :attr:`Examined.faults`: the check that finds them, what is said of the files, and what mends it.
+FAULTS = {
+    'picture truncated': ('pictures whole', 'pictures end in the middle', 'copy them again from their archive'),
+    'picture unreadable': ('pictures whole', 'pictures cannot be decoded', 'copy them again from their archive'),
+    'mask truncated': ('masks whole', 'masks end in the middle', 'copy or convert them again'),
+    'mask unreadable': ('masks whole', 'masks cannot be decoded', 'copy or convert them again'),
+    'mask of colours': (
+        'one label a pixel',
+        'masks hold colours in place of labels',
+        'a program saved them as RGB: use the index masks (palette or grey PNG) of the archive',
+    ),
+    'mask of bytes': (
+        'one label a pixel',
+        'masks have 8 bits a pixel, too few for the classes',
+        'convert them again to PNGs of 16 bits',
+    ),
+    'size': (
+        'sizes agree',
+        'masks have another size than their picture (height x width)',
+        'use picture and mask of the same archive, neither resized nor rotated',
+    ),
+}
+
+
+@dataclass
+class Tally:
+    """How many files a finding is about, and the first of them."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, name: str, detail: str = '') -> None:
+        self.count += 1
+        if len(self.first) < SHOWN:
+            self.first.append(f'{name}: {detail}' if detail else name)
+
+    def say(self, total: int, what: str) -> str:
+        more = '; ...' if self.count > SHOWN else ''
+        return f'{self.count:,} of {total:,} {what}: {"; ".join(self.first)}{more}'
+
+
+class Contents:
+    """Sums that do not grow with the number of pictures.
+
+    Args:
+        scored: the labels that are classes, as they stand in the files.
+        void: the label that is not scored.
+    """
+
+    def __init__(self, scored: range, void: int) -> None:
+        self.scored, self.void = scored, void
+        self.pairs = self.masks = self.with_unscored = 0
+        self.pixels, self.pictures = np.zeros(LABELS, np.int64), np.zeros(LABELS, np.int64)
+        self._faults: dict[str, Tally] = defaultdict(Tally)
+        self._outside, self._outside_labels = Tally(), set()
+        self._hash = hashlib.sha256()
+
+    def add(self, name: str, found: Examined) -> None:
+        """Add a pair; pairs come in the order of their names, for the fingerprint's sake."""
+        self.pairs += 1
+        for fault, detail in found.faults.items():
+            self._faults[fault].add(name, detail)
+        if found.labels is None:
+            return
+        self.masks += 1
+        if found.narrow and self.scored.stop > 256:
+            self._faults['mask of bytes'].add(name)
+        self.pixels[found.labels] += found.pixels
+        self.pictures[found.labels] += 1
+        unscored = [label for label in found.labels.tolist() if label not in self.scored]
+        self.with_unscored += bool(unscored)
+        # Below the first class is what reduce_zero_label ignores.
+        outside = [label for label in unscored if label != self.void and label > self.scored.start]
+        if outside:
+            self._outside.add(name, _listed(outside))
+            self._outside_labels.update(outside)
+        self._hash.update(name.encode() + b'\0' + found.digest)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """sha256 over, for each name in order: the name, a zero byte, and the mask's own sha256 (height and width as
+        32 bits each, then the labels as 16 bits each, row by row, little-endian). None where a mask is not in it.
+        """
+        return self._hash.hexdigest() if self.masks == self.pairs else None
+
+    def findings(self) -> list[Finding]:
+        found: dict[str, list[Finding]] = {}
+        for fault, (check, what, mend) in FAULTS.items():
+            found.setdefault(check, [])
+            if fault in self._faults:
+                found[check].append(Finding(check, self._faults[fault].say(self.pairs, what), mend))
+        return [one for check, all_of_it in found.items() for one in all_of_it or [Finding(check)]] + [self._range()]
+
+    def _range(self) -> Finding:
+        if not self._outside.count:
+            return Finding('labels in range')
+        first, last = self.scored[0], self.scored[-1]
+        what = f'masks hold labels outside {first}..{last} ({_listed(sorted(self._outside_labels))})'
+        mend = f'masks of this data set have {len(self.scored)} classes: use its own, converted as docs/data.md says'
+        return Finding('labels in range', self._outside.say(self.pairs, what), mend)
+
+    def shown(self, complete: bool) -> Shown:
+        """For :func:`sign_findings`; ``complete``: every picture of the official list is there."""
+        labels = np.flatnonzero(self.pixels)
+        # What is void in masks of 16 bits is so too where they lie in the place of others.
+        labels = labels[(labels != self.void) & (labels != NOT_SCORED_16_BIT)]
+        if self._outside.count < FAULTY * self.masks:
+            labels = labels[labels < self.scored.stop]
+        return Shown(self.masks, int(self.pictures[self.void]), int(labels.max(initial=-1)), complete)
+
+
+def _listed(labels: Sequence[int]) -> str:
+    """``'81, 82, 83, ... 170'``"""
+    last = f', ... {labels[-1]}' if len(labels) > SHOWN else ''
+    return ', '.join(map(str, labels[:SHOWN])) + last

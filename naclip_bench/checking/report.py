@@ -1,0 +1,53 @@
+"""The check of a data set on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from .verify import Report
+
+#: Columns that a class takes in the histogram.
+WIDTH = 40
+
+
+def print_report(report: Report) -> None:
+    """Print the findings, the class histogram and the fingerprint."""
+    console = Console(highlight=False)
+    table = Table(title=report.key, title_justify='left')
+    for column in ('check', 'result', 'how to mend it'):
+        table.add_column(column, overflow='fold')
+    for finding in report.findings:
+        state = f'[red]{escape(finding.problem)}[/red]' if finding.problem else 'OK'
+        table.add_row(finding.check, state, escape(finding.mend) if finding.problem else '')
+    console.print(table)
+    if report.contents is not None and report.contents.masks:
+        _print_histogram(console, report)
+        # Lines to copy: never wrapped.
+        fingerprint = report.contents.fingerprint or 'none, since masks are missing or cannot be read'
+        console.print(f'{report.contents.masks:,} masks, fingerprint {fingerprint}', soft_wrap=True)
+
+
+def _print_histogram(console: Console, report: Report) -> None:
+    side_by_side = max(1, console.width // WIDTH)
+    table = Table(box=None, padding=(0, 1))
+    for _ in range(side_by_side):
+        table.add_column('class', max_width=18, no_wrap=True)
+        table.add_column('pixels', justify='right', no_wrap=True)
+        table.add_column('pictures', justify='right', no_wrap=True)
+    cells = list(_rows(report))
+    rows = -(-len(cells) // side_by_side)
+    for row in range(rows):
+        table.add_row(*(text for cell in cells[row::rows] for text in cell))
+    console.print(table)
+
+
+def _rows(report: Report) -> Iterator[tuple[str, str, str]]:
+    contents = report.contents
+    pixels, pictures = (sums[np.array(contents.scored)] for sums in (contents.pixels, contents.pictures))
+    yield from zip(map(escape, report.classes), map('{:,}'.format, pixels), map('{:,}'.format, pictures), strict=True)
+    yield 'not scored', f'{contents.pixels.sum() - pixels.sum():,}', f'{contents.with_unscored:,}'

@@ -1,0 +1,135 @@
+"""A part of a data set that stands for it in regression checks: which pictures, and by which rule."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from mmseg.datasets import BaseSegDataset
+from rich.console import Console
+from rich.progress import track
+
+from ..configuration import CONFIGS
+from ..errors import BenchError, did_you_mean
+from .loading import LoadMask
+
+#: Where the suite's own subsets lie in a checkout; a file here goes by its name.
+SUBSETS = CONFIGS.parent / 'data' / 'subsets'
+
+#: The rule of :func:`pick`, as every file says it.
+RULE = 'pictures that show every class, the rarest class first; the rest by the hash of seed and name'
+
+
+def pick(names: Sequence[str], count: int, seed: int, shown: Mapping[str, Collection[int]]) -> list[str]:
+    """``count`` of ``names``, sorted; the same ones in whatever order the names come.
+
+    Pictures are drawn in the order of sha256("<seed> <name>"). First the classes are covered: from the rarest, which
+    fewest pictures show (among equals the lower label), to the most frequent, each class that no chosen picture shows
+    adds, of the pictures that show it, the one with most classes still to cover (among equals the first drawn). Then
+    the next pictures of the draw fill up.
+
+    Args:
+        names: all pictures of the data set.
+        count: how many to pick; 1 up to all of them.
+        seed: of the draw.
+        shown: classes of each picture, as far as they are known; where nothing is known, the draw alone decides.
+
+    Raises:
+        BenchError: so many pictures there are not, or a name stands twice in the list.
+    """
+    name, times = Counter(names).most_common(1)[0] if names else ('', 0)
+    if times > 1:
+        raise BenchError(f'{name} stands {times} times in the list of pictures')
+    if not 1 <= count <= len(names):
+        raise BenchError(f'cannot pick {count} of {len(names)} pictures')
+    drawn = sorted(names, key=lambda name: hashlib.sha256(f'{seed} {name}'.encode()).digest())
+    known = {name: frozenset(shown[name]) for name in drawn if name in shown}
+    pictures_with = Counter(label for classes in known.values() for label in classes)
+    chosen: dict[str, None] = {}
+    covered: frozenset[int] = frozenset()
+    for label in sorted(pictures_with, key=lambda label: (pictures_with[label], label)):
+        if label not in covered and len(chosen) < count:
+            having = [name for name, classes in known.items() if label in classes]
+            best = max(having, key=lambda name: len(known[name] - covered))
+            chosen[best] = None
+            covered |= known[best]
+    chosen |= dict.fromkeys(islice((name for name in drawn if name not in chosen), count - len(chosen)))
+    return sorted(chosen)
+
+
+def short_names(names: Iterable[str]) -> list[str]:
+    """Pictures' names without their folders, or with them where two pictures would be called the same."""
+    names = list(names)
+    short = [Path(name).name for name in names]
+    return short if len(set(short)) == len(names) else names
+
+
+def shown_classes(dataset: BaseSegDataset) -> list[frozenset[int]]:
+    """The classes that each picture's mask holds, in the data set's order.
+
+    Raises:
+        BenchError: a mask cannot be read, or holds a label outside the classes.
+    """
+    loader = LoadMask(len(dataset.metainfo['classes']), dataset.ignore_index)
+
+    def classes_of(index: int) -> frozenset[int]:
+        labels = loader.labels(dataset.get_data_info(index)['seg_map_path'], dataset.reduce_zero_label)
+        return frozenset(np.flatnonzero(np.bincount(labels[labels != dataset.ignore_index])).tolist())
+
+    console = Console(stderr=True)
+    bar = dict(console=console, transient=True, disable=not console.is_terminal)
+    with ThreadPoolExecutor() as pool:
+        return list(track(pool.map(classes_of, range(len(dataset))), 'masks', len(dataset), **bar))
+
+
+def subset_text(
+    dataset: str, names: Sequence[str], count: int, seed: int, shown: Mapping[str, Collection[int]], classes: int
+) -> str:
+    """The file of a subset: its rule and what it covers in lines that begin with "#", then the pictures.
+
+    Args:
+        dataset: the data set's key.
+        names, count, seed, shown: see :func:`pick`.
+        classes: number of classes.
+    """
+    picked = pick(names, count, seed, shown)
+    covered = {label for name in picked for label in shown.get(name, ())}
+    masks = len(shown.keys() & set(names))
+    cover = f'{len(covered)} of {classes} classes covered, by the masks of {masks}' if masks else 'drawn without masks'
+    head = [
+        f'{count} of the {len(names)} pictures of {dataset}; {cover}',
+        f'tools/make_subset.py {dataset} {count} --seed {seed}',
+        f'rule: {RULE}',
+    ]
+    return ''.join([*(f'# {line}\n' for line in head), *(f'{name}\n' for name in picked)])
+
+
+def read_names(path: Path, option: str) -> list[str]:
+    """The lines of a list of pictures that are neither empty nor begin with "#".
+
+    Raises:
+        BenchError: it cannot be read; begins with ``option``, which named it.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text().splitlines()]
+    except OSError as error:
+        raise BenchError(f'{option}: cannot read {path}: {error.strerror}') from None
+    except UnicodeDecodeError:
+        raise BenchError(f'{option}: {path} is no text; write one picture name a line') from None
+    return [line for line in lines if line and not line.startswith('#')]
+
+
+def read_subset(subset: Path) -> list[str]:
+    """Pictures of a subset given by its path, or by its name in ``data/subsets`` (``voc21_50``)."""
+    if subset.exists():
+        return read_names(subset, '--subset')
+    bundled = SUBSETS / f'{subset}.txt'
+    if bundled.is_file():
+        return read_names(bundled, '--subset')
+    known = [path.stem for path in SUBSETS.glob('*.txt')]
+    raise BenchError(f'--subset: there is no file {subset}{did_you_mean(str(subset), known)}')

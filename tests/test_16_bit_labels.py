@@ -1,0 +1,229 @@
+"""Labels above 255 from the class names through the test loop to the result, the overlay and the saved predictions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_bad_inputs import assert_one_line
+from tiny import Outcome, TinyBench
+
+from naclip_bench.configuration import load_config
+from naclip_bench.datasets.check import build_dataset
+from naclip_bench.datasets.loading import LoadMask
+from naclip_bench.errors import BenchError
+from naclip_bench.evaluation.confusion import confusion_matrix, from_cells, to_cells
+from naclip_bench.evaluation.overlay import palette
+from naclip_bench.evaluation.predictions import PredictionHook
+from naclip_bench.vocabulary import Vocabulary, class_name_file
+
+#: Key of each data set with its number of classes.
+LARGE = {'pc459': 459, 'ade847': 847}
+
+#: What the authors of CLIPtrase publish; ProxyCLIP and CorrCLIP have the same lists but for one apostrophe.
+PUBLISHED = Path(__file__).resolve().parents[2] / 'shared' / 'classnames' / 'CLIPtrase' / 'dataset_cfg_labels.json'
+
+
+class LargeBench(TinyBench):
+    """A PC459 or an ADE-847 of two small pictures with 16-bit masks, over which ``tools/test.py`` is run.
+
+    Args:
+        folder: where everything lies.
+        key: of the data set.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        super().__init__(folder, count=2)
+        self.key, self.last = key, LARGE[key] - 1
+        config = load_config(f'naclip_{key}', data_root=str(folder / 'data')).test_dataloader.dataset
+        self.pictures, self.masks = (
+            Path(config.data_root) / config.data_prefix[part] for part in ('img_path', 'seg_map_path')
+        )
+        self.pictures.mkdir(parents=True)
+        self.masks.mkdir(parents=True)
+        if config.get('ann_file'):
+            path = Path(config.data_root) / config.ann_file
+            path.parent.mkdir(parents=True)
+            path.write_text(self.list.read_text())
+        for name in self.names:
+            self.picture(name).rename(self.pictures / f'{name}.jpg')
+            self.save_labels(name, np.zeros((64, 96), np.uint16))
+        self.class_names = folder / 'names.txt'
+        self.words = [synonyms[0] for synonyms in Vocabulary(key).classes]
+        self.save_words()
+
+    def save_words(self) -> None:
+        # One word a class, so that few prompts are encoded and no class ties with an earlier one.
+        self.class_names.write_text(''.join(f'{word} {index}\n' for index, word in enumerate(self.words)))
+
+    def save_labels(self, name: str, labels: np.ndarray) -> None:
+        Image.fromarray(labels).save(self.masks / f'{name}.png')
+
+    def run_saving(self, capfd: pytest.CaptureFixture, folder: str, *more: str) -> tuple[Outcome, list[np.ndarray]]:
+        saved = self.folder / folder
+        options = {'model.templates': 'photo', 'model.class_names': self.class_names}
+        outcome = self.run(capfd, '--save-predictions', str(saved), *more, config=f'naclip_{self.key}', options=options)
+        return outcome, [np.array(Image.open(path)) for path in sorted(saved.glob('*.png'))]
+
+
+@pytest.mark.parametrize('key', LARGE)
+def test_last_label_is_predicted_scored_and_saved(tmp_path, capfd, key):
+    bench = LargeBench(tmp_path, key)
+    outcome, before = bench.run_saving(capfd, 'before')
+    assert outcome.code == 0, outcome.stderr
+    # The class that is predicted most changes places with the last one: the numbers in its name go along.
+    common = int(np.bincount(np.stack(before)[:, 16:].ravel()).argmax())
+    lines = bench.class_names.read_text().splitlines()
+    lines[common], lines[-1] = lines[-1], lines[common]
+    bench.class_names.write_text('\n'.join(lines))
+    swap = np.arange(bench.last + 1)
+    swap[[common, bench.last]] = bench.last, common
+    truths = []
+    for name, labels in zip(bench.names, before, strict=True):
+        truth = swap[labels].astype(np.uint16)
+        # 255 is a class like any other; only 65535 is not scored.
+        truth[:8], truth[8:16] = 65535, 255
+        bench.save_labels(name, truth)
+        truths.append(truth)
+
+    outcome, after = bench.run_saving(capfd, 'after', '--show-dir', str(tmp_path / 'drawn'))
+    assert outcome.code == 0, outcome.stderr
+    for labels, old in zip(after, before, strict=True):
+        assert labels.dtype == np.uint16 and labels.shape == (64, 96)
+        assert (labels == swap[old]).all()
+    expected = np.zeros((bench.last + 1, bench.last + 1), np.int64)
+    for labels, truth in zip(after, truths, strict=True):
+        np.add.at(expected, (truth[8:].astype(int), labels[8:].astype(int)), 1)
+    assert expected[bench.last, bench.last] > 0 and expected[255].sum() == 2 * 8 * 96
+    counted = from_cells([np.array(cells) for cells in bench.finished().values()], bench.last + 1)
+    assert (counted == expected).all()
+    rows = bench.result()['per_class']
+    assert rows[bench.last]['pixels'] == expected[bench.last].sum() and rows[bench.last]['IoU'] > 0
+    assert rows[255]['pixels'] == 2 * 8 * 96 and bench.result()['pixels'] == 2 * 56 * 96
+    with Image.open(tmp_path / 'drawn' / 'p0.png') as overlay:
+        assert overlay.height > 64
+
+
+@pytest.mark.parametrize(
+    ('make', 'fragments'),
+    [
+        pytest.param(
+            lambda last: np.full((64, 96), last + 1, np.uint16), ('holds label', 'ignores 65535'), id='beyond'
+        ),
+        pytest.param(lambda last: np.full((64, 96), last % 256, np.uint8), ('8 bits a pixel', '16 bits'), id='bytes'),
+    ],
+)
+@pytest.mark.parametrize('key', LARGE)
+def test_mask_that_is_none_of_the_data_set(tmp_path, key, make, fragments):
+    path = tmp_path / 'mask.png'
+    Image.fromarray(make(LARGE[key] - 1)).save(path)
+    with pytest.raises(BenchError) as raised:
+        LoadMask(LARGE[key], 65535).labels(str(path), False)
+    assert all(fragment in str(raised.value) for fragment in ('mask.png', *fragments))
+
+
+def test_masks_of_bytes_stay_right_for_256_classes(tmp_path):
+    labels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(labels).save(tmp_path / 'mask.png')
+    assert (LoadMask(256, 65535).labels(str(tmp_path / 'mask.png'), False) == labels).all()
+    with pytest.raises(BenchError, match='8 bits a pixel'):
+        LoadMask(256, 65535).labels(str(tmp_path / 'mask.png'), True)
+
+
+def test_confusion_of_847_classes_is_kept_as_cells():
+    labels = torch.arange(847).repeat(40).view(40, 847)
+    truth, prediction = labels.flip(1), labels.clone()
+    truth[0], truth[1, :7] = 65535, 255
+    cells = to_cells(confusion_matrix(prediction, truth, 847, 65535).numpy())
+    assert len(cells) == 847 + 7 and cells[:, 2].sum() == 39 * 847
+    assert cells[(cells[:, 0] == 846) & (cells[:, 1] == 0)].tolist() == [[846, 0, 38]]
+    dense = np.zeros((847, 847), np.int64)
+    np.add.at(dense, (truth[1:].numpy(), prediction[1:].numpy()), 1)
+    assert (from_cells([cells], 847) == dense).all()
+
+
+# ---- saved predictions of the other data sets
+
+
+def test_saved_predictions_are_in_the_labels_of_the_masks(tmp_path, capfd):
+    """VOC20 takes one off every label; one is added again. The file says the run it is of."""
+    bench = TinyBench(tmp_path)
+    saved = tmp_path / 'saved'
+    assert bench.run(capfd, '--save-predictions', str(saved), config='naclip_voc20').code == 0
+    counted = from_cells([np.array(cells) for cells in bench.finished().values()], 20)
+    expected = np.zeros((21, 21), np.int64)
+    for name in bench.names:
+        truth = np.array(Image.open(bench.mask(name)))
+        with Image.open(saved / f'{name}.png') as image:
+            labels = np.array(image)
+            assert image.info['run'] == bench.result()['hashes']['run']
+        assert labels.dtype == np.uint8 and labels.shape == truth.shape
+        scored = (truth != 0) & (truth != 255)
+        np.add.at(expected, (truth[scored], labels[scored]), 1)
+    assert (expected[1:, 1:] == counted).all() and counted.sum() == expected.sum() > 0
+
+
+def test_resumed_run_saves_every_prediction(tmp_path, capfd):
+    """Lost ones and those of another run are computed again, and no picture is scored twice."""
+    bench, saved = TinyBench(tmp_path), tmp_path / 'saved'
+    arguments = ('--save-predictions', str(saved))
+    assert bench.run(capfd, *arguments).code == 0
+    whole = {path.name: path.read_bytes() for path in saved.iterdir()}
+    assert whole.keys() == {f'{name}.png' for name in bench.names}
+    (saved / 'p1.png').unlink()
+    Image.fromarray(np.zeros((64, 96), np.uint8)).save(saved / 'p2.png')
+    finished = bench.finished()
+    assert bench.run(capfd, '--resume', *arguments).code == 0
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == whole
+    assert bench.finished() == finished and bench.result()['times']['resumed'] == 2
+
+
+@pytest.mark.parametrize(
+    ('classes', 'reduced', 'dtype'),
+    [(255, True, np.uint8), (256, False, np.uint8), (256, True, np.uint16), (257, False, np.uint16)],
+)
+def test_predictions_have_8_bits_where_all_labels_fit(classes, reduced, dtype):
+    assert PredictionHook(Path(), (), classes, reduced, '').dtype is dtype
+
+
+# ---- the class names
+
+
+@pytest.mark.parametrize('key', LARGE)
+def test_every_class_can_be_predicted(key):
+    """Every class has a word that no earlier class has: that one would win every tie."""
+    vocabulary = Vocabulary(key)
+    assert set(vocabulary.query_class.tolist()) == set(range(LARGE[key]))
+
+
+@pytest.mark.parametrize(('key', 'published'), [('pc459', 'PC459'), ('ade847', 'ADEfull')])
+def test_class_names_are_the_published_ones(key, published):
+    """But for words that are the only name of another class: they are left to it."""
+    if not PUBLISHED.exists():
+        pytest.skip(f'no published class names at {PUBLISHED}')
+    lines = [line.split(', ') for line in json.loads(PUBLISHED.read_text())[published]['labels']]
+    alone = {words[0]: index for index, words in enumerate(lines) if len(words) == 1}
+    expected = [[word for word in words if alone.get(word, index) == index] for index, words in enumerate(lines)]
+    assert Vocabulary(key).classes == expected
+    assert sum(a != b for a, b in zip(lines, expected, strict=True)) == (0 if key == 'pc459' else 27)
+    assert '\r' not in class_name_file(key).read_text()
+
+
+@pytest.mark.parametrize('key', LARGE)
+def test_printed_names_and_colours_tell_all_classes_apart(tmp_path, key):
+    bench = LargeBench(tmp_path, key)
+    metainfo = build_dataset(
+        load_config(f'naclip_{key}', data_root=str(bench.folder / 'data')).test_dataloader.dataset
+    ).metainfo
+    assert len(set(metainfo['classes'])) == LARGE[key]
+    assert len(np.unique(palette(metainfo), axis=0)) == LARGE[key]
+
+
+def test_mistakes_with_predictions_folder(tmp_path, capfd):
+    bench = TinyBench(tmp_path)
+    (tmp_path / 'taken').write_text('a file')
+    assert_one_line(bench.run(capfd, '--save-predictions', str(tmp_path / 'taken')), '--save-predictions', 'taken')

@@ -13,6 +13,7 @@ from .backbones.weights import BUNDLED
 from .configuration import CONFIGS
 from .datasets.subset import SUBSETS
 from .errors import BenchError, did_you_mean
+from .reproduce.tables import TABLES
 
 #: The architectures that the papers evaluate.
 ARCHITECTURES = ('ViT-B-16-quickgelu', 'ViT-B-16', 'ViT-B-32-quickgelu', 'ViT-B-32', 'ViT-L-14-quickgelu', 'ViT-L-14')
@@ -23,7 +24,13 @@ Catalogue = dict[str, list[tuple[str, ...]]]
 
 def catalogue() -> Catalogue:
     """Everything that can be named on a command line."""
-    return {'methods': _methods(), 'data sets': _datasets(), 'subsets': _subsets(), 'weights': _weights()}
+    return {
+        'methods': _methods(),
+        'data sets': _datasets(),
+        'subsets': _subsets(),
+        'weights': _weights(),
+        'tables': [(key, table.title) for key, table in TABLES.items()],
+    }
 
 
 def filtered(everything: Catalogue, words: Sequence[str]) -> Catalogue:

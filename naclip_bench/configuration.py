@@ -7,6 +7,8 @@ import warnings
 from argparse import ArgumentError, ArgumentParser, Namespace
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from copy import deepcopy
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -67,6 +69,13 @@ def add_model_arguments(parser: ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='change any setting of the config: model.stride=56 model.window_batch=64 test_dataloader.num_workers=8',
     )
+
+
+def add_spread_arguments(parser: ArgumentParser) -> None:
+    """What every command that runs plans takes; see :func:`compute_of` of :mod:`naclip_bench.reproduce.spread`."""
+    add = parser.add_argument
+    add('--device-count', type=int, metavar='N', help='spread over N GPUs of this machine; without GPUs, N processes')
+    add('--ray', metavar='ADDRESS', help='spread over a Ray cluster: HOST:PORT, auto, or local to start one here')
 
 
 def config_of(arguments: Namespace) -> Config:
@@ -134,6 +143,12 @@ def find_config(name: str) -> Path:
     raise BenchError(f'there is no config {name}{did_you_mean(stem, config_names())}')
 
 
+@cache
+def _read(path: Path, _changed: int) -> Config:
+    """A config file as it stands; once, as mmengine takes a tenth of a second and a table asks for it row by row."""
+    return Config.fromfile(path)
+
+
 def load_config(
     name: str,
     data_root: str | None = None,
@@ -152,7 +167,7 @@ def load_config(
     """
     path = find_config(name)
     try:
-        config = Config.fromfile(path)
+        config = deepcopy(_read(path, path.stat().st_mtime_ns))
     except (SyntaxError, KeyError, OSError, TypeError) as error:
         raise BenchError(f'cannot read the config {path}: {error}') from None
     # Each copy of the config that mmengine writes would go through yapf, seconds where paths are long; fromfile() has

@@ -32,6 +32,19 @@ def written_beside(path: Path, alone: bool = False) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def make_folder(option: str, folder: Path | None) -> None:
+    """Make the folder that an option names, before anything slow begins.
+
+    Raises:
+        BenchError: it cannot be made.
+    """
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BenchError(f'{option}: cannot make the folder {folder}: {error.strerror}') from None
+
+
 def is_truncated(content: bytes) -> bool:
     """True for a JPEG or PNG that does not reach its end."""
     end = END_MARKERS.get(content[:2])

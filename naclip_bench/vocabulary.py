@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -125,6 +126,12 @@ def cache_folder() -> Path:
     return Path(own) if own else base
 
 
+@cache
+def _tokenizer(context_length: int) -> open_clip.SimpleTokenizer:
+    """Built once: it reads its vocabulary for half a second, and a plan has hundreds of methods."""
+    return open_clip.SimpleTokenizer(context_length=context_length)
+
+
 def text_vectors(backbone: FrozenCLIP, queries: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Unit text vectors of ``queries``, (Q, embed_dim) in fp32 on the backbone's device.
 
@@ -132,7 +139,7 @@ def text_vectors(backbone: FrozenCLIP, queries: Sequence[str], templates: Sequen
     Vectors are cached on disk a query, under the hash of weights, tokenizer, templates and query.
     """
     folder = cache_folder() / 'text'
-    tokenize = open_clip.SimpleTokenizer(context_length=backbone.context_length)
+    tokenize = _tokenizer(backbone.context_length)
     tokenizer = f'{type(tokenize).__name__}/{tokenize.vocab_size}/{tokenize.context_length}'
     vectors: dict[str, Tensor] = {}
     missing: dict[str, Path] = {}

@@ -266,6 +266,7 @@ def test_smoothed_scores():
     assert np.isclose(scores.mAcc, (6 / 8.01 + 3 / 4.01 + 0) / 3)
     assert np.isclose(scores.aAcc, 9 / 12)
     assert np.isclose(scores.fwIoU, (8 * 6 / 9.01 + 4 * 3 / 6.01) / 12)
+    assert np.isclose(SmoothedMetric().scores(np.array([[6, 2], [0, 0]])).mIoU, 6 / 8.01), 'class 1 is predicted only'
     assert np.isnan(SmoothedMetric().scores(np.zeros((3, 3), np.int64)).mIoU)
 
 

@@ -53,6 +53,7 @@ class TinyBench:
         self.voc = folder / 'data' / 'VOCdevkit' / 'VOC2012'
         self.list = self.voc / 'ImageSets' / 'Segmentation' / 'val.txt'
         self.arch = folder / 'tiny.json'
+        folder.mkdir(parents=True, exist_ok=True)
         self.arch.write_text(json.dumps(TINY_CLIP))
         self.names = [f'p{index}' for index in range(count)]
         for path in (self.picture('p0'), self.mask('p0'), self.list):

@@ -1,4 +1,4 @@
-"""List methods, data sets, subsets and weights.
+"""List methods, data sets, subsets, weights and the papers' tables.
 
 python tools/list.py            everything
 python tools/list.py weights b-16 laion

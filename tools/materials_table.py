@@ -41,22 +41,6 @@ def zero_shot(pictures: int) -> tuple[float, float, float]:
     return 100 * right / pictures, 100 * ends.low, 100 * ends.high
 
 
-def interval(cells: list, classes: int, resamples: int = 2000) -> tuple[float, float]:
-    """The 95 % percentile interval of mIoU, in percent, over pictures drawn again with replacement."""
-    import numpy as np
-
-    from naclip_bench.evaluation.confusion import from_cells
-
-    matrices = np.stack([from_cells([picture], classes) for picture in cells]).astype(float)
-    areas = np.stack([np.diagonal(matrices, axis1=1, axis2=2), matrices.sum(2), matrices.sum(1)], axis=1)
-    draws = np.random.default_rng(0).multinomial(len(cells), np.full(len(cells), 1 / len(cells)), resamples)
-    hits, truth, predicted = np.moveaxis(np.tensordot(draws, areas, 1), 1, 0)
-    with np.errstate(invalid='ignore'):
-        values = 100 * np.nanmean(hits / (truth + predicted - hits), axis=1)
-    low, high = np.quantile(values, (0.025, 0.975))
-    return float(low), float(high)
-
-
 def main() -> None:
     parser = CommandParser(description=__doc__.split('\n')[0])
     parser.add_argument('--limit', type=int, metavar='N', help='only the first N pictures')
@@ -67,12 +51,13 @@ def main() -> None:
     from naclip_bench.configuration import config_names, load_config, register
 
     register()
+    from naclip_bench.reproduce.bootstrap import intervals
     from naclip_bench.reproduce.plan import Leaf, Options, Pass, Plan
     from naclip_bench.reproduce.run import run_plan
     from naclip_bench.reproduce.store import Store
 
     names = [name for name in config_names() if name.endswith(SETS)]
-    leaves = {name: Leaf(name, load_config(name), {}, 'mIoU') for name in names}
+    leaves = {name: Leaf(name, load_config(name), {}) for name in names}
     # All methods and both class sets have the same pictures and weights: one pass.
     results = run_plan(Plan([], [Pass([*leaves.values()])]), Options(limit=arguments.limit), Store(arguments.store))
     accuracy = zero_shot(arguments.classified)
@@ -83,9 +68,9 @@ def main() -> None:
     methods = sorted({name.removesuffix(f'_{SETS[0]}') for name in names if name.endswith(SETS[0])})
     rows = {}
     for method in methods:
-        of = [results[leaves[f'{method}_{name}']] for name in SETS]
+        of = [leaves[f'{method}_{name}'] for name in SETS]
         rows[method] = [
-            (result.record['metrics']['mIoU'], *interval([*result.cells.values()], result.classes)) for result in of
+            (results[leaf].record['metrics']['mIoU'], *intervals(leaf, results[leaf])['mIoU']) for leaf in of
         ]
     for method in sorted(methods, key=lambda method: rows[method][0][0]):
         cells = ' | '.join('{:.1f} | {:.1f} to {:.1f}'.format(*values) for values in rows[method])

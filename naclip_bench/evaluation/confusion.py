@@ -52,9 +52,17 @@ def from_cells(pictures: Iterable[np.ndarray], classes: int) -> np.ndarray:
     return total
 
 
+def class_areas(confusion: np.ndarray) -> np.ndarray:
+    """(C, 3) float64 from a (C, C) matrix: pixels of each class that are hit, those of the truth, those predicted."""
+    return np.stack([np.diagonal(confusion), confusion.sum(1), confusion.sum(0)], axis=1).astype(np.float64)
+
+
 @dataclass(frozen=True)
 class Scores:
-    """What a confusion matrix says, as fractions; NaN for a class that neither truth nor prediction has."""
+    """What confusion matrices say, as fractions; NaN for a class that neither truth nor prediction has.
+
+    Of one matrix iou and accuracy are (C,), the others numbers; of several all have the matrices' axes in front.
+    """
 
     iou: np.ndarray
     accuracy: np.ndarray  #: of each class: the share of its pixels that are found
@@ -65,30 +73,34 @@ class Scores:
 
     @classmethod
     def of(cls, confusion: np.ndarray) -> Scores:
-        """Scores of a (C, C) matrix as mmseg's IoUMetric defines them, plus the frequency-weighted IoU.
+        """Scores of a (C, C) matrix; see :meth:`of_areas`."""
+        return cls.of_areas(class_areas(confusion))
+
+    @classmethod
+    def of_areas(cls, areas: np.ndarray) -> Scores:
+        """Scores of areas (..., C, 3), see :func:`class_areas`: mmseg's, plus the frequency-weighted IoU.
 
         mIoU is the mean over classes with a non-empty union, mAcc over classes that the truth has.
         """
-        hits = np.diagonal(confusion).astype(np.float64)
-        truth, predicted = confusion.sum(1), confusion.sum(0)
+        hits, truth, predicted = np.moveaxis(areas, -1, 0)
+        total = truth.sum(-1)
         with np.errstate(invalid='ignore', divide='ignore'):
-            iou = hits / (truth + predicted - hits)
-            accuracy = hits / truth
-            total = truth.sum()
+            iou, accuracy = hits / (truth + predicted - hits), hits / truth
             return cls(
                 iou=iou,
                 accuracy=accuracy,
-                aAcc=float(hits.sum() / total) if total else float('nan'),
-                mIoU=_mean(iou),
-                mAcc=_mean(accuracy),
-                fwIoU=float(np.nansum(iou * truth) / total) if total else float('nan'),
+                aAcc=hits.sum(-1) / total,
+                mIoU=mean_over(iou, ~np.isnan(iou)),
+                mAcc=mean_over(accuracy, truth > 0),
+                fwIoU=np.nansum(iou * truth, -1) / total,
             )
 
     def percent(self) -> dict[str, float]:
-        """The four summary metrics x 100, not rounded."""
-        return {name: 100 * getattr(self, name) for name in ('mIoU', 'aAcc', 'mAcc', 'fwIoU')}
+        """The four summary metrics of one matrix x 100, not rounded."""
+        return {name: 100 * float(getattr(self, name)) for name in ('mIoU', 'aAcc', 'mAcc', 'fwIoU')}
 
 
-def _mean(values: np.ndarray) -> float:
-    present = values[~np.isnan(values)]
-    return float(present.mean()) if present.size else float('nan')
+def mean_over(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Mean of ``values`` (..., C) over the classes where ``classes`` (..., C) is true; NaN where none is."""
+    with np.errstate(invalid='ignore'):
+        return np.where(classes, values, 0).sum(-1) / classes.sum(-1)

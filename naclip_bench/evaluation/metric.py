@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import BenchError
 from ..timing import STOPWATCH
-from .confusion import Scores, confusion_matrix, from_cells, to_cells
+from .confusion import Scores, class_areas, confusion_matrix, from_cells, to_cells
 from .journal import Journal
 
 
@@ -81,7 +81,11 @@ class ConfusionMetric(BaseMetric):
 
     def scores(self, confusion: np.ndarray) -> Scores:
         """What the numbers of a (C, C) matrix are."""
-        return Scores.of(confusion)
+        return self.area_scores(class_areas(confusion))
+
+    def area_scores(self, areas: np.ndarray) -> Scores:
+        """What the numbers of class areas (..., C, 3) are; see :func:`class_areas`."""
+        return Scores.of_areas(areas)
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Join all processes' pictures and score them; every process gets the same.

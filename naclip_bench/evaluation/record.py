@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import platform
 from datetime import datetime, timezone
 from importlib import metadata
@@ -159,8 +160,11 @@ def result_record(
 
 def write_json(path: Path, content: dict, indent: int | None = 2) -> None:
     """Write beside and rename, so that nobody ever reads half a file."""
-    with written_beside(path) as temporary:
-        temporary.write_text(json.dumps(plain(content), indent=indent, allow_nan=False) + '\n')
+    with written_beside(path) as temporary, temporary.open('w') as file:
+        file.write(json.dumps(plain(content), indent=indent, allow_nan=False) + '\n')
+        # On the disk before it has its name: what it takes the place of may be deleted next.
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def plain(value: object) -> object:

@@ -22,6 +22,7 @@ from ..backbones import FrozenCLIP
 from ..datasets.check import build_dataset, check_labels_of, picture_names, select
 from ..datasets.official import Deviation
 from ..errors import BenchError, did_you_mean
+from ..files import make_folder
 from ..inference.pamr import PAMR
 from ..methods.base import TrainingFreeSegmentor
 from ..timing import STOPWATCH
@@ -89,7 +90,9 @@ def run(request: Request) -> dict[str, object]:
     if len(chosen) < len(dataset):
         config.test_dataloader.dataset.indices = chosen
     check_classes(config, dataset.metainfo['classes'])
-    _make_folders(request)
+    make_folder('--work-dir', request.work_dir)
+    make_folder('--show-dir', request.show_dir)
+    make_folder('--save-predictions', request.save_predictions)
 
     STOPWATCH.reset()
     runner = _build_runner(config)
@@ -199,20 +202,6 @@ def check_classes(config: Config, classes: tuple[str, ...]) -> None:
             f'class names: {vocabulary.path} has {len(vocabulary)} classes, '
             f'but {config.test_dataloader.dataset.type} has {len(classes)}'
         )
-
-
-def _make_folders(request: Request) -> None:
-    folders = {
-        '--work-dir': request.work_dir,
-        '--show-dir': request.show_dir,
-        '--save-predictions': request.save_predictions,
-    }
-    for option, folder in folders.items():
-        if folder is not None:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise BenchError(f'{option}: cannot make the folder {folder}: {error.strerror}') from None
 
 
 def _take_up(request: Request, metric: ConfusionMetric, names: list[str]) -> set[str]:

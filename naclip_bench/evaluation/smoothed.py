@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from mmseg.registry import METRICS
 
-from .confusion import Scores
+from .confusion import Scores, mean_over
 from .metric import ConfusionMetric
 
 #: Pixels added to every denominator.
@@ -19,19 +19,16 @@ class SmoothedMetric(ConfusionMetric):
     mIoU is the mean over the classes that the truth has, mAcc over all classes.
     """
 
-    def scores(self, confusion: np.ndarray) -> Scores:
-        hits = np.diagonal(confusion).astype(np.float64)
-        truth, predicted = confusion.sum(1), confusion.sum(0)
-        iou = hits / (truth + predicted - hits + SMOOTHING)
-        accuracy = hits / (truth + SMOOTHING)
-        total = truth.sum()
-        if not total:
-            return super().scores(confusion)
-        return Scores(
-            iou=iou,
-            accuracy=accuracy,
-            aAcc=float(hits.sum() / total),
-            mIoU=float(iou[truth > 0].mean()),
-            mAcc=float(accuracy.mean()),
-            fwIoU=float((iou * truth).sum() / total),
-        )
+    def area_scores(self, areas: np.ndarray) -> Scores:
+        hits, truth, predicted = np.moveaxis(areas, -1, 0)
+        iou, accuracy = hits / (truth + predicted - hits + SMOOTHING), hits / (truth + SMOOTHING)
+        total = truth.sum(-1)
+        with np.errstate(invalid='ignore'):
+            return Scores(
+                iou=iou,
+                accuracy=accuracy,
+                aAcc=hits.sum(-1) / total,
+                mIoU=mean_over(iou, truth > 0),
+                mAcc=mean_over(accuracy, np.broadcast_to(total[..., None] > 0, truth.shape)),
+                fwIoU=(iou * truth).sum(-1) / total,
+            )

@@ -49,10 +49,15 @@ def attention_map(query: Tensor, key: Tensor) -> Tensor:
     return (query.float() * query.shape[-1] ** -0.5 @ key.float().transpose(-1, -2)).softmax(-1)
 
 
+def log_products(maps: Tensor, sigma: float) -> Tensor:
+    """Logarithm of eq. 2's product for every patch, (N, patches), from one block's maps (N, heads, T, T)."""
+    patches = maps[:, :, 1:, 1:].mean(1)
+    return (sigma * patches).log().sum(-2)
+
+
 def has_global_token(maps: Tensor, sigma: float) -> Tensor:
     """Eq. 2 for the attention maps (N, heads, T, T) of one block, [CLS] first: (N,) bool."""
-    patches = maps[:, :, 1:, 1:].mean(1)
-    return (sigma * patches).log().sum(-2).amax(-1) > math.log(SMALLEST)
+    return log_products(maps, sigma).amax(-1) > math.log(SMALLEST)
 
 
 def emerging_maps(maps: Iterable[Tensor], last: int, following: int, sigma: float) -> Tensor:

@@ -18,7 +18,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 
 from ..configuration import config_names, load_config
-from ..datasets.check import is_drawn
+from ..datasets.check import is_drawn, select
 from ..datasets.shared import picture_key
 from ..errors import BenchError, did_you_mean
 from ..inference.windows import Windows
@@ -43,7 +43,7 @@ class Options:
     precision: str | None = None
     cfg_options: dict[str, object] = field(default_factory=dict)
     limit: int | None = None
-    subset: str | None = None
+    subset: Path | None = None
 
 
 @dataclass(eq=False)
@@ -53,7 +53,6 @@ class Leaf:
     name: str
     config: Config
     overrides: dict[str, object]
-    measure: str
 
     @property
     def dataset_key(self) -> str:
@@ -123,7 +122,7 @@ def make_plan(tables: Sequence[TableSpec], options: Options) -> Plan:
                     cell.leaf = _leaf(row, dataset, options, leaves)
                 if cell.paper is not None or cell.leaf is not None:
                     cells.append(cell)
-    return Plan(cells, _passes(leaves.values()))
+    return Plan(cells, passes_of(leaves.values()))
 
 
 def _check_filters(tables: Sequence[TableSpec], options: Options) -> None:
@@ -139,22 +138,22 @@ def _check_filters(tables: Sequence[TableSpec], options: Options) -> None:
 
 def _leaf(row: Row, dataset: str, options: Options, leaves: dict[str, Leaf]) -> Leaf:
     name = row.config.format(dataset=dataset)
-    config = load_config(
-        name, options.data_root, options.pretrained, options.precision, {**row.overrides, **options.cfg_options}
-    )
+    overrides = {**row.overrides, **options.cfg_options}
+    config = load_config(name, options.data_root, options.pretrained, options.precision, overrides)
     content = json.dumps(
-        [row.measure, *(config[key] for key in ('model', 'test_dataloader', 'test_evaluator', 'protocol'))],
+        [config[key] for key in ('model', 'test_dataloader', 'test_evaluator', 'protocol')],
         sort_keys=True,
         default=str,
     )
-    return leaves.setdefault(content, Leaf(name, config, {**row.overrides, **options.cfg_options}, row.measure))
+    return leaves.setdefault(content, Leaf(name, config, overrides))
 
 
-def _passes(leaves: Iterable[Leaf]) -> list[Pass]:
+def passes_of(leaves: Iterable[Leaf]) -> list[Pass]:
+    """Leaves by what they share."""
     shared: dict[tuple, list[Leaf]] = defaultdict(list)
     for leaf in leaves:
         backbone = json.dumps(leaf.config.model.backbone.to_dict(), sort_keys=True, default=str)
-        shared[(*picture_key(leaf.config.test_dataloader.dataset), backbone, leaf.measure)].append(leaf)
+        shared[(*picture_key(leaf.config.test_dataloader.dataset), backbone)].append(leaf)
     return [Pass(group) for group in shared.values()]
 
 
@@ -205,7 +204,9 @@ def _sizes(config: Config, options: Options) -> tuple[list[tuple[int, int]], boo
         paths = [path for path in paths if path.name.removesuffix(dataset.img_suffix) in names]
     exact = bool(paths)
     if exact:
-        paths = paths[: options.limit]
+        folder = root / dataset.data_prefix.img_path
+        names = [path.relative_to(folder).as_posix().removesuffix(dataset.img_suffix) for path in paths]
+        paths = [paths[index] for index in select(names, options.limit, options.subset, dataset.img_suffix)]
         original = [Image.open(path).size[::-1] for path in paths]
     else:
         original = [(375, 500)] * min(config.pictures, options.limit or config.pictures)

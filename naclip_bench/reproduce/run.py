@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -16,9 +20,11 @@ from mmseg.registry import METRICS
 from torch.utils.data import DataLoader
 
 from ..datasets.check import select
+from ..datasets.official import Deviation
 from ..datasets.sampler import FixedBatches
 from ..datasets.shared import SharedPictures
 from ..errors import BenchError
+from ..evaluation.journal import Journal
 from ..evaluation.metric import ConfusionMetric
 from ..evaluation.progress import ProgressHook
 from ..evaluation.record import fingerprint, identity, result_record
@@ -42,6 +48,15 @@ class Share:
 
 WHOLE = Share()
 
+#: Of each leaf to compute, by its key, the cells of the pictures that are finished.
+Finished = dict[str, dict[str, np.ndarray]]
+
+
+class Journals(Protocol):
+    """Where computed pictures go: a :class:`Store`, or a way to the process that has one."""
+
+    def journal(self, key: str, identity: dict, classes: int) -> Journal: ...
+
 
 class LeafCollector:
     """Mixed into a leaf's metric: it collects; the store scores when all pictures are there."""
@@ -59,7 +74,12 @@ class OpenPass:
 
     Attributes:
         names: of the pictures, in order.
-        keys: of each leaf: the hash of everything that decides its numbers.
+        parts: of each leaf: everything that decides its numbers, by name; see :func:`identity`.
+        keys: of each leaf: the hash of that.
+        places: place of the first leaf that has each key.
+
+    Raises:
+        BenchError: settings, data, class names or weights that are not there or do not fit.
     """
 
     def __init__(self, pass_: Pass, options: Options) -> None:
@@ -81,63 +101,84 @@ class OpenPass:
             for leaf, member in zip(self.leaves, self.model.members.values(), strict=True)
         ]
         self.keys = [fingerprint(parts) for parts in self.parts]
+        self.places = {key: place for place, key in reversed([*enumerate(self.keys)])}
 
     def dataset(self, leaf: Leaf) -> object:
         return self.datasets.datasets[leaf.dataset_key]
 
-    def compute(self, store: Store, wanted: set[str], share: Share = WHOLE) -> float:
-        """Compute what is missing of the leaves with the keys ``wanted``, into their journals; the seconds it took."""
-        metrics = {}
-        for index, (leaf, key) in enumerate(zip(self.leaves, self.keys, strict=True)):
-            if key in wanted and key not in {metric.journal.fingerprint for metric in metrics.values()}:
-                metrics[f'leaf{index}'] = self._metric(index, leaf, key, store)
-        place = {name: index for index, name in enumerate(self.names)}
-        everything = frozenset(place.values())
-        self.model.finished = {
-            name: frozenset(place[done] for done in metrics[name].pictures) if name in metrics else everything
-            for name in self.model.members
-        }
-        loader = self._loader(share)
-        loader.batch_sampler.leave_out(frozenset.intersection(*self.model.finished.values()))
+    def finished(self, store: Store, wanted: Iterable[str]) -> Finished:
+        """What earlier processes finished of the leaves with the keys ``wanted``."""
+        return {key: self.journal(store, key).read() for key in wanted}
+
+    def open_batches(self, finished: Finished) -> int:
+        """How many batches hold a picture that a leaf lacks."""
+        return len(self._loader(WHOLE, self._seen(finished).values()).batch_sampler)
+
+    def compute(self, journals: Journals, finished: Finished, share: Share = WHOLE) -> None:
+        """Compute this process's share of what is missing, into journals.
+
+        All processes of a pass are given the same ``finished``: it decides who computes what.
+        """
+        self.model.finished = self._seen(finished)
+        loader = self._loader(share, self.model.finished.values())
         if not len(loader.batch_sampler):
-            return 0.0
-        begin = time.perf_counter()
+            return
+        metrics = [self._metric(journals, key, finished[key]) for key in finished]
         with tempfile.TemporaryDirectory() as folder:
             runner = Runner(
                 model=self.model,
                 work_dir=folder,
                 test_dataloader=loader,
                 test_cfg=dict(type='TestLoop'),
-                test_evaluator=Evaluator(list(metrics.values())),
+                test_evaluator=Evaluator(metrics),
                 default_hooks=self.leaves[0].config.default_hooks,
                 default_scope='mmseg',
                 log_level='WARNING',
                 cfg=Config(dict(default_scope='mmseg')),
+                # Runners of one name, by default the second they begin in, would share things in a folder that is gone.
+                experiment_name=uuid.uuid4().hex,
             )
             progress = ProgressHook(self.title)
-            runner.register_hook(progress)
+            if share.index == 0:
+                runner.register_hook(progress)
             try:
                 runner.test()
             finally:
                 progress.close()
-        return time.perf_counter() - begin
 
-    def _metric(self, index: int, leaf: Leaf, key: str, store: Store) -> ConfusionMetric:
+    def _seen(self, finished: Finished) -> dict[str, frozenset[int]]:
+        """Indices of the pictures that each member need not see; those of a leaf not to be computed are all."""
+        everything = frozenset(range(len(self.names)))
+        seen = {name: everything for name in self.model.members}
+        for key, pictures in finished.items():
+            seen[f'leaf{self.places[key]}'] = frozenset(
+                index for index, name in enumerate(self.names) if name in pictures
+            )
+        return seen
+
+    def _metric(self, journals: Journals, key: str, pictures: dict[str, np.ndarray]) -> ConfusionMetric:
+        place = self.places[key]
+        leaf = self.leaves[place]
         dataset = self.dataset(leaf)
         kind = METRICS.get(leaf.config.test_evaluator.type)
         settings = {name: value for name, value in leaf.config.test_evaluator.items() if name != 'type'}
         metric = type(kind.__name__, (LeafCollector, kind), {})(**settings)
-        metric.leaf, metric.ignore_index = (f'leaf{index}', leaf.dataset_key), dataset.ignore_index
+        metric.leaf, metric.ignore_index = (f'leaf{place}', leaf.dataset_key), dataset.ignore_index
         metric.class_names, metric.names = tuple(dataset.metainfo['classes']), self.names
-        metric.journal = store.journal(key, self.parts[index], len(metric.class_names))
-        metric.pictures.update(metric.journal.read())
+        metric.journal = self.journal(journals, key)
+        metric.pictures.update(pictures)
         return metric
 
-    def _loader(self, share: Share) -> DataLoader:
+    def journal(self, journals: Journals, key: str) -> Journal:
+        place = self.places[key]
+        return journals.journal(key, self.parts[place], len(self.dataset(self.leaves[place]).metainfo['classes']))
+
+    def _loader(self, share: Share, seen: Iterable[frozenset[int]]) -> DataLoader:
         settings = self.leaves[0].config.test_dataloader
         # mmengine's own sampler type is asked for its data set only.
         sampler = FixedBatches(type('Whole', (), dict(dataset=self.datasets))(), settings.batch_size)
         sampler.rank, sampler.processes = share.index, share.count
+        sampler.leave_out(frozenset.intersection(*seen))
         return DataLoader(
             self.datasets,
             batch_sampler=sampler,
@@ -147,16 +188,22 @@ class OpenPass:
         )
 
     def seal(self, store: Store, wanted: set[str], seconds: float) -> None:
-        """Put the leaves with the keys ``wanted`` that have all their pictures into the store."""
-        for index, (leaf, key) in enumerate(zip(self.leaves, self.keys, strict=True)):
-            if key not in wanted or store.get(key) is not None:
-                continue
-            metric = self._metric(index, leaf, key, store)
-            missing = [name for name in self.names if name not in metric.pictures]
+        """Put the leaves with the keys ``wanted`` into the store.
+
+        Raises:
+            BenchError: a picture was not computed.
+        """
+        for key, pictures in self.finished(store, wanted).items():
+            place = self.places[key]
+            leaf, metric = self.leaves[place], self._metric(store, key, pictures)
+            missing = [name for name in self.names if name not in pictures]
             if missing:
                 raise BenchError(f'{leaf.name}: {len(missing)} pictures were not computed, the first {missing[0]}')
+            split = leaf.config.get('split')
+            deviation = Deviation.of(self.datasets.names, split) if split else None
             selection = {
-                'official': leaf.config.pictures,
+                'official': leaf.config.get('pictures', len(self.datasets.names)),
+                'official_list': None if deviation is None else deviation.record(),
                 'limit': self.options.limit,
                 'subset': self.options.subset,
             }
@@ -166,18 +213,17 @@ class OpenPass:
                 'leaves': len(wanted),
                 'stages': STOPWATCH.seconds(),
             }
-            member = self.model.members[f'leaf{index}']
             record = result_record(
                 leaf.config,
-                member,
+                self.model.members[f'leaf{place}'],
                 self.names,
-                self.parts[index],
+                self.parts[place],
                 class_scores(metric),
                 times,
                 selection,
                 {name: str(value) for name, value in leaf.overrides.items()},
             )
-            store.put(key, Result(record, metric.pictures))
+            store.put(key, Result(record, pictures))
 
 
 def _member(leaf: Leaf) -> dict:
@@ -185,46 +231,59 @@ def _member(leaf: Leaf) -> dict:
     return {key: value for key, value in leaf.config.model.to_dict().items() if key != 'backbone'}
 
 
-Compute = Callable[[OpenPass, Store, set[str]], float]
+#: Computes the leaves of a pass that have the keys given, into their journals in the store.
+Compute = Callable[[OpenPass, Store, set[str]], None]
 
 
-def in_this_process(open_pass: OpenPass, store: Store, wanted: set[str]) -> float:
-    return open_pass.compute(store, wanted)
+def in_this_process(open_pass: OpenPass, store: Store, wanted: set[str]) -> None:
+    open_pass.compute(store, open_pass.finished(store, wanted))
+
+
+def run_pass(open_pass: OpenPass, keys: Iterable[str], store: Store, compute: Compute = in_this_process) -> None:
+    """Compute the leaves of a pass with these ``keys`` that the store lacks and no other process is computing.
+
+    Raises:
+        BenchError: what the user can mend; what is finished stays in the store.
+    """
+    with store.claimed(keys) as claimed:
+        if claimed:
+            STOPWATCH.reset()
+            begin = time.perf_counter()
+            compute(open_pass, store, claimed)
+            open_pass.seal(store, claimed, time.perf_counter() - begin)
 
 
 def run_plan(plan: Plan, options: Options, store: Store, compute: Compute = in_this_process) -> dict[Leaf, Result]:
     """Results of all leaves; only those that the store lacks are computed.
 
     Args:
-        compute: how a pass is computed: in this process, or spread over others.
+        compute: how a pass is computed: in this process, or spread over others; see :mod:`.spread`.
 
     Raises:
         BenchError: what the user can mend; what is finished stays in the store.
     """
+    keys = []
+    for pass_ in plan.passes:
+        open_pass = OpenPass(pass_, options)
+        keys.append(open_pass.keys)
+        run_pass(open_pass, keys[-1], store, compute)
     results: dict[Leaf, Result] = {}
-    waiting = list(plan.passes)
-    while waiting:
-        blocked = []
-        for pass_ in waiting:
-            open_pass = OpenPass(pass_, options)
-            missing = {key for key in open_pass.keys if store.get(key) is None}
-            claimed = {key for key in missing if store.claim(key)}
-            try:
-                # Another process may have finished a leaf between the look and the claim.
-                todo = {key for key in claimed if store.get(key) is None}
-                if todo:
-                    STOPWATCH.reset()
-                    seconds = compute(open_pass, store, todo)
-                    open_pass.seal(store, todo, seconds)
-            finally:
-                for key in claimed:
-                    store.release(key)
-            if missing - claimed:
-                blocked.append(pass_)
-            else:
-                for leaf, key in zip(open_pass.leaves, open_pass.keys, strict=True):
-                    results[leaf] = store.get(key)
-        if blocked:
-            time.sleep(PATIENCE)
-        waiting = blocked
+    for pass_, of_pass in zip(plan.passes, keys, strict=True):
+        _wait_for_others(pass_, of_pass, options, store, compute)
+        results |= {leaf: store.get(key) for leaf, key in zip(pass_.leaves, of_pass, strict=True)}
     return results
+
+
+def _wait_for_others(pass_: Pass, keys: list[str], options: Options, store: Store, compute: Compute) -> None:
+    """Until all of a pass is in the store; what another process gave back unfinished is computed here."""
+    told = False
+    while missing := [key for key in dict.fromkeys(keys) if store.get(key) is None]:
+        with store.claimed(missing) as given_back:
+            pass
+        if given_back:
+            run_pass(OpenPass(pass_, options), missing, store, compute)
+            continue
+        if not told:
+            print(f'waiting for another process, which computes {pass_.title}', file=sys.stderr)
+            told = True
+        time.sleep(PATIENCE)

@@ -7,17 +7,18 @@ an interrupted table goes on and several processes can work on one store.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
+from filelock import FileLock, Timeout
+from mmseg.registry import METRICS
 
 from ..errors import BenchError
 from ..evaluation.confusion import Scores, from_cells
@@ -45,7 +46,17 @@ class Result:
         return len(self.record['per_class'])
 
     def scores(self) -> Scores:
-        return Scores.of(from_cells(self.cells.values(), self.classes))
+        """As the leaf's own metric defines them."""
+        metric = METRICS.build(self.record['config']['test_evaluator'])
+        return metric.scores(from_cells(self.cells.values(), self.classes))
+
+
+class LeafJournal(Journal):
+    """The journal of a leaf, in a folder that its key names."""
+
+    def _check_head(self, path: Path, head: dict) -> None:
+        if head['run'] != self.fingerprint:
+            raise refused(path, f'belongs to another run ({head["run"][:12]})')
 
 
 class Store:
@@ -57,7 +68,6 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        self._claims: dict[str, BinaryIO] = {}
 
     def path(self, key: str) -> Path:
         return self.folder / f'{key}.json'
@@ -73,14 +83,18 @@ class Store:
             entry = json.loads(path.read_text())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError):
-            raise self._refused(path, 'is damaged') from None
+        except OSError as error:
+            raise BenchError(f'cannot read {path}: {error.strerror}') from None
+        except ValueError:
+            raise refused(path, 'is damaged') from None
         if not isinstance(entry, dict) or entry.get('schema') != SCHEMA:
-            raise self._refused(path, f'is no result of this store (schema {SCHEMA})')
+            raise refused(path, f'is no result of this store (schema {SCHEMA})')
         if entry.get('checksum') != _checksum(entry):
-            raise self._refused(path, 'is damaged: its checksum does not fit its content')
+            raise refused(path, 'is damaged: its checksum does not fit its content')
         if entry['key'] != key:
-            raise self._refused(path, f'belongs to another run ({entry["key"][:12]})')
+            raise refused(path, f'belongs to another run ({entry["key"][:12]})')
+        # A process that is killed between sealing and tidying leaves its journal.
+        shutil.rmtree(self._running(key), ignore_errors=True)
         cells = {name: np.array(rows, np.int64).reshape(-1, 3) for name, rows in entry['pictures'].items()}
         return Result(entry['record'], cells)
 
@@ -99,40 +113,49 @@ class Store:
 
     def journal(self, key: str, identity: dict, classes: int) -> Journal:
         """Where this process writes the pictures of a leaf that it computes."""
-        return Journal(self._running(key), identity, key, classes, rank=uuid.uuid4().hex[:12])
+        return LeafJournal(self._running(key), identity, key, classes, rank=uuid.uuid4().hex[:12])
 
     def _running(self, key: str) -> Path:
         return self.folder / f'{key}.running'
 
-    def claim(self, key: str) -> bool:
-        """Take a leaf for this process; False where another process that is alive has it."""
-        if key in self._claims:
-            return True
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f'{key}.lock'
-        while True:
-            file = path.open('w')
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # A lock on a file that its last holder took away meanwhile locks nobody out.
-                if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-                    self._claims[key] = file
-                    return True
-                file.close()
-            except BlockingIOError:
-                file.close()
-                return False
+    @contextmanager
+    def claimed(self, keys: Iterable[str]) -> Iterator[set[str]]:
+        """Those of ``keys`` that have no result and that no other process is computing, kept from others meanwhile.
 
-    def release(self, key: str) -> None:
-        """Give a claim back; the lock of a process that dies is given back by the system."""
-        file = self._claims.pop(key, None)
-        if file is not None:
-            Path(file.name).unlink(missing_ok=True)
-            file.close()
+        The claims of a process that dies are given back by the system.
+
+        Raises:
+            BenchError: see :meth:`get`; or the store cannot be written.
+        """
+        with ExitStack() as claims:
+            mine = {key for key in dict.fromkeys(keys) if self.get(key) is None and self._claim(key, claims)}
+            # Another process may have finished a leaf between the look and the claim.
+            yield {key for key in mine if self.get(key) is None}
+
+    def _claim(self, key: str, claims: ExitStack) -> bool:
+        folder = self._running(key)
+        lock = FileLock(folder / 'lock', blocking=False)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except (Timeout, FileNotFoundError):
+            # Another process has it, or is just taking its folder away.
+            return False
+        except OSError as error:
+            raise BenchError(f'the store {self.folder} cannot be written: {error.strerror}') from None
+        claims.callback(self._release, folder, lock)
+        return True
 
     @staticmethod
-    def _refused(path: Path, why: str) -> BenchError:
-        return BenchError(f'{path} {why}; delete the file to compute it again')
+    def _release(folder: Path, lock: FileLock) -> None:
+        # Before the lock is given back: nobody can lock a file that has no name.
+        if not any(folder.glob('pictures-*')):
+            shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
+
+
+def refused(path: Path, why: str) -> BenchError:
+    return BenchError(f'{path} {why}; delete the file to compute it again')
 
 
 def _checksum(entry: dict) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import BenchError, did_you_mean
 from .closed_forms import patches_above
+from .global_tokens import AS_CLASSIFIED
 from .papers import Value, of_table
 
 
@@ -20,7 +21,6 @@ class Row:
         overrides: settings changed in it, by their dotted names.
         closed_form: computes a value without running anything.
         cited: why the row is not run.
-        measure: what is computed of a run: ``segmentation``, or ``global_tokens`` (gclip, Table 5).
     """
 
     name: str
@@ -29,7 +29,6 @@ class Row:
     overrides: dict[str, object] = field(default_factory=dict)
     closed_form: Callable[[Value], float] | None = None
     cited: str = ''
-    measure: str = 'segmentation'
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,12 @@ class TableSpec:
 
     def values(self) -> list[Value]:
         return of_table(*self.key.split('/'))
+
+    def conditions(self, row: Row) -> str:
+        """A row's settings as a reader sees them, ``train=no, size=336``; empty where they tell no rows apart."""
+        if len({other.settings for other in self.rows}) == 1:
+            return ''
+        return ', '.join(part.strip() for part in row.settings.split(';'))
 
     def columns(self) -> list[tuple[str, str]]:
         """(data set, metric) of each column, in the paper's order."""
@@ -371,9 +376,15 @@ def _gclip() -> list[TableSpec]:
             'gclip/table5',
             'agreement of tokens with [CLS] in zero-shot classification',
             tuple(
-                Row(name, 'agreement with [CLS] classification', measure='global_tokens', **_method('gclip'))
+                Row(
+                    name,
+                    'agreement with [CLS] classification',
+                    **_runs('gclip_{dataset}', **AS_CLASSIFIED, model__token=name.lower()),
+                )
                 for name in ('Random', 'Global')
             ),
+            note='Of the central square of each picture, with all other patches in place of one drawn at random; see '
+            'naclip_bench/reproduce/global_tokens.py.',
         ),
         TableSpec(
             'gclip/table6',
@@ -400,3 +411,10 @@ def find_table(key: str) -> TableSpec:
     if key not in TABLES:
         raise BenchError(f'there is no table {key}{did_you_mean(key, TABLES)}')
     return TABLES[key]
+
+
+def find_tables(keys: Sequence[str]) -> list[TableSpec]:
+    """The tables that ``keys`` name, each once; every one there is where one of them is ``all``."""
+    if 'all' in keys:
+        return list(TABLES.values())
+    return list({key: find_table(key) for key in keys}.values())

@@ -1,0 +1,168 @@
+"""Two rows on the same pictures: a paired test of their mIoU, and the pictures where they differ most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import BenchError, did_you_mean
+from .bootstrap import RESAMPLES, Paired, Pictures, paired
+from .plan import Leaf, Plan
+from .store import Result
+from .tables import find_table
+
+#: Pictures that are shown of a comparison.
+SHOWN = 8
+
+#: With fewer pictures the draws are too much alike for an interval or p to mean what they say.
+FEW = 30
+
+
+@dataclass(frozen=True)
+class Differing:
+    """A picture on which two rows differ.
+
+    Attributes:
+        name: see :func:`picture_names`.
+        path: of the picture.
+        first, second: the rows' mIoU on this picture alone, in percent.
+        class_name, share: the class of the truth whose found pixels differ most, and by what part of the picture's
+            scored pixels, in percent: above 0 where the first row finds more of it.
+    """
+
+    name: str
+    path: Path
+    first: float
+    second: float
+    class_name: str
+    share: float
+
+    @property
+    def difference(self) -> float:
+        return self.first - self.second
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two rows of the tables on one data set.
+
+    Attributes:
+        rows: what the rows are called.
+        leaves: what they stand for.
+        count: number of pictures.
+        test: of the first row's mIoU against the second's.
+        pictures: those where they differ most, in descending order.
+    """
+
+    dataset: str
+    rows: tuple[str, str]
+    leaves: tuple[Leaf, Leaf]
+    count: int
+    test: Paired
+    pictures: list[Differing]
+
+    @property
+    def verdict(self) -> str:
+        """The test in a line."""
+        low_high = '{:+.2f} to {:+.2f}'.format(*self.test.interval) if self.test.interval else 'none'
+        return (
+            f'{self.test.difference:+.2f} mIoU, 95 % interval {low_high}, p = {self.test.p:.3f} '
+            f'(paired bootstrap, {RESAMPLES:,} draws of {self.count:,} pictures'
+            f'{": too few to rely on" if self.count < FEW else ""})'
+        )
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A row that is compared: what it is called, and what it runs by data set."""
+
+    label: str
+    leaves: dict[str, Leaf]
+
+
+def find_rows(plan: Plan, rows: Sequence[str]) -> tuple[Compared, Compared]:
+    """The two rows that are called so.
+
+    Args:
+        rows: a row's name, its name and settings, or either behind its table's name.
+
+    Raises:
+        BenchError: a row is not in the plan, is not run, or could be several; or the two have nothing to compare.
+    """
+    known: dict[tuple[str, str, str], dict[str, Leaf]] = {}
+    for cell in plan.cells:
+        if cell.leaf is not None and cell.metric == 'mIoU':
+            row = cell.table, cell.row.name, find_table(cell.table).conditions(cell.row)
+            known.setdefault(row, {})[cell.dataset] = cell.leaf
+    first, second = (_find(row, known) for row in rows)
+    if not any(second.leaves.get(dataset, leaf) is not leaf for dataset, leaf in first.leaves.items()):
+        raise BenchError(f'--compare: {rows[0]} and {rows[1]} are not two runs on a data set that both have')
+    return first, second
+
+
+def _find(wanted: str, known: Mapping[tuple[str, str, str], dict[str, Leaf]]) -> Compared:
+    found = {}
+    for (table, name, settings), leaves in known.items():
+        label = f'{name} {settings}'.strip()
+        if wanted.lower() in {text.lower() for text in (name, label, f'{table} {name}', f'{table} {label}')}:
+            found[table, label] = Compared(label, leaves)
+    if not found:
+        names = {name for _, name, _ in known}
+        raise BenchError(f'--compare: no row that is run is called "{wanted}"{did_you_mean(wanted, names)}')
+    first, *others = found.values()
+    if any(other.leaves != first.leaves for other in others):
+        could_be = ' or '.join(f'"{table} {label}"' for table, label in found)
+        raise BenchError(f'--compare: "{wanted}" could be {could_be}')
+    return first
+
+
+def compare(first: Compared, second: Compared, results: Mapping[Leaf, Result]) -> list[Comparison]:
+    """One comparison a data set that both rows have.
+
+    Raises:
+        BenchError: the rows were scored on other pictures, or on a single one.
+    """
+    return [
+        _compare((first.label, second.label), dataset, (leaf, second.leaves[dataset]), results)
+        for dataset, leaf in first.leaves.items()
+        if second.leaves.get(dataset, leaf) is not leaf
+    ]
+
+
+def _compare(
+    rows: tuple[str, str], dataset: str, leaves: tuple[Leaf, Leaf], results: Mapping[Leaf, Result]
+) -> Comparison:
+    first, second = (Pictures(leaf, results[leaf]) for leaf in leaves)
+    if first.names != second.names or len(first) < 2:
+        raise BenchError(f'--compare: {dataset}: a comparison needs two pictures or more, the same for both rows')
+    scores = [100 * pictures.each().mIoU for pictures in (first, second)]
+    differences = np.nan_to_num(np.abs(scores[0] - scores[1]))
+    classes = [entry['class'] for entry in results[leaves[0]].record['per_class']]
+    folder, suffix = _picture_files(leaves[0])
+    shown = []
+    for index in np.argsort(-differences, kind='stable')[:SHOWN]:
+        if not differences[index]:
+            break
+        # Shares: one row may be scored at another size than the other.
+        found = [pictures.areas[index, :, 0] / pictures.areas[index, :, 1].sum() for pictures in (first, second)]
+        most = int(np.argmax(np.abs(found[0] - found[1])))
+        name = first.names[index]
+        shown.append(
+            Differing(
+                name,
+                folder / f'{name}{suffix}',
+                *(float(score[index]) for score in scores),
+                classes[most],
+                100 * float(found[0][most] - found[1][most]),
+            )
+        )
+    return Comparison(dataset, rows, leaves, len(first), paired(first, second), shown)
+
+
+def _picture_files(leaf: Leaf) -> tuple[Path, str]:
+    """Folder and suffix of a leaf's pictures."""
+    dataset = leaf.config.test_dataloader.dataset
+    return Path(dataset.data_root, dataset.data_prefix.img_path), dataset.get('img_suffix', '.jpg')

@@ -1,0 +1,300 @@
+"""A report as terminal text, markdown, LaTeX, CSV and JSON, and its files; a plan as terminal text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Column, Table
+
+from ..files import written_beside
+from .compare import Comparison
+from .html import as_html
+from .papers import PAPERS
+from .plan import Options, Plan, estimate
+from .report import MEAN, Block, Line, Number, Report, text
+
+#: Version of the JSON report; raised whenever a key changes its meaning. Described in docs/reproduce.md.
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A line of a printed table: ``texts`` and the ``marks`` behind each, by column."""
+
+    label: str
+    what: str
+    texts: list[str]
+    marks: list[str]
+
+
+def printed(block: Block) -> list[list[Shown]]:
+    """The lines of each row: the paper's, ours and the difference; of a cited row the paper's alone."""
+    return [_lines(block, line) for line in block.lines]
+
+
+def _lines(block: Block, line: Line) -> list[Shown]:
+    numbers = [line.numbers.get(dataset, Number(None, None, block.digits)) for dataset in block.datasets]
+    nothing = [''] * len(numbers)
+    paper = [number.paper_text for number in numbers]
+    if line.row.cited:
+        return [Shown(line.label, 'cited', paper, nothing)]
+    marks = [number.marks if number.ours is not None else '' for number in numbers]
+    values = [text(number.ours, block.digits) for number in numbers]
+    ours = f'ours ({line.protocol})' if line.protocol else 'ours'
+    if all(number.paper is None for number in numbers):
+        return [Shown(line.label, ours, values, marks)]
+    differences = [text(number.difference, block.digits, '+') for number in numbers]
+    return [
+        Shown(line.label, 'paper', paper, nothing),
+        Shown('', ours, values, marks),
+        Shown('', 'difference', differences, nothing),
+    ]
+
+
+def print_plan(plan: Plan, options: Options) -> None:
+    """Print what a plan would compute: passes over the pictures, trunk passes, windows."""
+    console = Console(highlight=False, soft_wrap=True)
+    runs = [cell for cell in plan.cells if cell.leaf is not None]
+    cited = sum(bool(cell.row.cited) for cell in plan.cells)
+    formulas = sum(cell.closed_form is not None for cell in plan.cells)
+    names = ('picture pass', 'leaves', 'pictures', 'trunk passes', 'windows', 'each leaf alone')
+    table = Table(names[0], *(Column(name, justify='right') for name in names[1:]))
+    estimates = [estimate(pass_, options) for pass_ in plan.passes]
+    for pass_, of in zip(plan.passes, estimates, strict=True):
+        about = '' if of.exact else '~'
+        counts = (f'{about}{count:,}' for count in (of.pictures, of.trunks, of.windows, of.separate))
+        table.add_row(pass_.title, str(len(pass_.leaves)), *counts)
+    if estimates:
+        console.print(table)
+    console.print(
+        f'{len(plan.cells)} cells: {len(runs)} to run, as {len(plan.leaves)} leaves in {len(plan.passes)} picture '
+        f'passes; {formulas} by a formula; {cited} cited; {len(plan.cells) - len(runs) - formulas - cited} not run here'
+    )
+    windows, separate = (sum(getattr(of, name) for of in estimates) for name in ('windows', 'separate'))
+    if windows:
+        console.print(
+            f'{windows:,} windows through the trunk; {separate:,} were each leaf run alone ({separate / windows:.1f}x)'
+        )
+    if not all(of.exact for of in estimates):
+        console.print('~ no pictures there: as many as the benchmark has, each 500 x 375')
+
+
+def print_report(report: Report) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    for block in report.blocks:
+        columns = (Column(name, justify='right', no_wrap=True) for name in block.datasets)
+        table = Table('', '', *columns, title=block.title, title_justify='left', box=box.SIMPLE_HEAD)
+        for lines in printed(block):
+            for line in lines:
+                values = (f'{value} {marks}'.strip() for value, marks in zip(line.texts, line.marks, strict=True))
+                table.add_row(line.label, line.what, *values, end_section=line is lines[-1])
+        # A table that is cut at the edge of a terminal, or of a file's 80 columns, has lost its numbers.
+        console.width = max(console.width, Console(width=1000).measure(table).maximum)
+        console.print(table)
+        for note in block.notes():
+            console.print(note, markup=False)
+    for comparison in report.comparisons:
+        console.print()
+        for line in _comparison_lines(report, comparison):
+            console.print(line, markup=False)
+    if report.marks():
+        console.print('\n[bold red]NOT THE BENCHMARK[/bold red]')
+        for mark, meaning in report.marks().items():
+            console.print(f'[bold red]{mark}[/bold red] {meaning}')
+
+
+def _comparison_lines(report: Report, comparison: Comparison) -> list[str]:
+    first, second = comparison.rows
+    marks = report.marks_of(comparison)
+    lines = [f'{comparison.dataset}: {first} against {second}: {comparison.verdict}{f" {marks}" if marks else ""}']
+    lines += [
+        f'  {picture.name}: {picture.first:.1f} and {picture.second:.1f} ({picture.difference:+.1f}); '
+        f'{picture.class_name} {picture.share:+.1f} % of the picture'
+        for picture in comparison.pictures
+    ]
+    return lines
+
+
+def as_markdown(report: Report) -> str:
+    escape = _escaper({character: f'\\{character}' for character in '\\|<>*_#[]~`'})
+
+    def value(number: str, marks: str) -> str:
+        return number + (f'<sup>{marks}</sup>' if marks else '')
+
+    parts = []
+    for block in report.blocks:
+        rows = [['', '', *block.datasets], ['---', '---', *['---:'] * len(block.datasets)]]
+        rows += _rows(block, escape, value)
+        parts += [f'## {block.title}', '\n'.join(f'| {" | ".join(row)} |' for row in rows), *map(escape, block.notes())]
+    for comparison in report.comparisons:
+        first, *pictures = _comparison_lines(report, comparison)
+        parts += [escape(first), '\n'.join(f'- {escape(line.strip())}' for line in pictures)]
+    if report.marks():
+        legend = '\n'.join(f'- {letter}: {meaning}' for letter, meaning in report.marks().items())
+        parts += ['**Not the benchmark:**', legend]
+    return '\n\n'.join(parts) + '\n'
+
+
+#: What stands for a character in LaTeX's text.
+LATEX = {character: f'\\{character}' for character in '&%$#_{}'} | {
+    '\\': r'\textbackslash{}',
+    '<': r'\textless{}',
+    '>': r'\textgreater{}',
+    '~': r'\textasciitilde{}',
+    '^': r'\textasciicircum{}',
+}
+
+
+def as_latex(report: Report) -> str:
+    """Tables for ``\\usepackage{booktabs}``."""
+    escape = _escaper(LATEX)
+
+    def value(number: str, marks: str) -> str:
+        # A minus is one in mathematics alone; else it is a hyphen.
+        number = f'${number}$' if number[0] in '+-' and len(number) > 1 else number
+        return number + (rf'\textsuperscript{{{marks}}}' if marks else '')
+
+    legend = [f'{letter}: {meaning}.' for letter, meaning in report.marks().items()]
+    parts = []
+    for block in report.blocks:
+        rows = [' & '.join(row) + r' \\' for row in _rows(block, escape, value)]
+        notes = escape(' '.join([*block.notes(), *(['Not the benchmark.', *legend] if legend else [])]))
+        head = ' & '.join(['', '', *map(escape, block.datasets)]) + r' \\'
+        parts.append(
+            '\n'.join(
+                [
+                    r'\begin{table}',
+                    rf'\caption{{{escape(block.title)}. {notes}}}',
+                    rf'\begin{{tabular}}{{ll{"r" * len(block.datasets)}}}',
+                    r'\toprule',
+                    head,
+                    r'\midrule',
+                    *rows,
+                    r'\bottomrule',
+                    r'\end{tabular}',
+                    r'\end{table}',
+                ]
+            )
+        )
+    return '\n\n'.join(parts) + '\n'
+
+
+def _rows(block: Block, escape: Callable[[str], str], value: Callable[[str, str], str]) -> list[list[str]]:
+    return [
+        [escape(line.label), line.what, *map(value, line.texts, line.marks)]
+        for lines in printed(block)
+        for line in lines
+    ]
+
+
+def _escaper(stands_for: dict[str, str]) -> Callable[[str], str]:
+    return lambda value: ''.join(stands_for.get(character, character) for character in value)
+
+
+def entries(report: Report) -> list[dict]:
+    """Every cell of a report, the means left out; see docs/reproduce.md."""
+    found = []
+    for block in report.blocks:
+        for line in block.lines:
+            for dataset, number in line.numbers.items():
+                if dataset != MEAN:
+                    found.append(_entry(block, line, number))
+    return found
+
+
+def _entry(block: Block, line: Line, number: Number) -> dict:
+    record = number.result.record if number.result else {}
+    how = 'cited' if line.row.cited else 'run' if record else 'formula' if number.ours is not None else 'not run'
+    return {
+        'table': block.spec.key,
+        'row': line.row.name,
+        'settings': line.row.settings,
+        'dataset': number.cell.dataset,
+        'metric': block.metric,
+        'paper': number.paper_text if number.paper is not None else None,
+        'ours': number.ours,
+        'difference': number.difference,
+        'low': number.interval[0] if number.interval else None,
+        'high': number.interval[1] if number.interval else None,
+        'marks': number.marks,
+        'how': how,
+        'protocol': record.get('protocol'),
+        'pictures': record['pictures']['count'] if record else None,
+        'official_pictures': record['pictures']['official'] if record else None,
+        'config': number.cell.leaf.name if record else None,
+        'overrides': record.get('overrides'),
+        'run': record['hashes']['run'] if record else None,
+        'weights': record['hashes']['weights'] if record else None,
+    }
+
+
+def as_csv(report: Report) -> str:
+    """One line a cell."""
+    rows = [
+        {**entry, 'overrides': ' '.join(f'{key}={value}' for key, value in (entry['overrides'] or {}).items())}
+        for entry in entries(report)
+    ]
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def as_json(report: Report) -> dict:
+    keys = dict.fromkeys(block.spec.key for block in report.blocks)
+    return {
+        'schema': SCHEMA,
+        'date': report.date,
+        'papers': {paper: PAPERS[paper] for paper in dict.fromkeys(key.split('/')[0] for key in keys)},
+        'marks': report.marks(),
+        'cells': [
+            {**entry, 'paper': None if entry['paper'] is None else float(entry['paper'])} for entry in entries(report)
+        ],
+        'comparisons': [
+            {
+                'dataset': each.dataset,
+                'rows': each.rows,
+                'marks': report.marks_of(each),
+                'pictures_compared': each.count,
+                'difference': each.test.difference,
+                'low': each.test.interval[0] if each.test.interval else None,
+                'high': each.test.interval[1] if each.test.interval else None,
+                'p': each.test.p,
+                'pictures': [
+                    {
+                        'picture': picture.name,
+                        'first': picture.first,
+                        'second': picture.second,
+                        'class': picture.class_name,
+                        'share': picture.share,
+                    }
+                    for picture in each.pictures
+                ],
+            }
+            for each in report.comparisons
+        ],
+    }
+
+
+def write_report(report: Report, folder: Path) -> list[Path]:
+    """Write ``table`` in every format; the files."""
+    contents = {
+        'md': as_markdown(report),
+        'tex': as_latex(report),
+        'csv': as_csv(report),
+        'json': json.dumps(as_json(report), indent=2, allow_nan=False) + '\n',
+        'html': as_html(report),
+    }
+    paths = {folder / f'table.{suffix}': content for suffix, content in contents.items()}
+    for path, content in paths.items():
+        with written_beside(path) as temporary:
+            temporary.write_text(content, encoding='utf-8')
+    return list(paths)

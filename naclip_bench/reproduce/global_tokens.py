@@ -1,0 +1,134 @@
+"""Do global tokens classify a picture as [CLS] does? (GCLIP, CVPR 2025, Table 5 and its paragraph in Section 4.3.)
+
+"We utilize the embedding of [CLS] token as visual feature to perform zero-shot classification [...]. Then we use the
+results predicted with [CLS] token as ground truth to evaluate the zero-shot classification results with global tokens.
+To make a comparison, we randomly select other tokens." No code was released. The choices here:
+
+- A picture is what CLIP's own classification sees of it: its central square at 224 pixels (bicubic).
+- The classes are the data set's, with the queries and prompts of the benchmark; a class is that of the likeliest query.
+- Tokens are those of CLIP's own last block, [CLS] and patches alike, through the head that is trained for [CLS].
+- The emerging block is GCLIP's own: the first that passes the test of eq. 2, among those with l = 1 more before the
+  last, or the last of these. The picture's one global token is the patch with the highest product of eq. 2 there.
+- In place of a patch drawn at random, all that fail the test in that block are counted, over all pictures together.
+  Where none fails, they are all but the global token.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from mmseg.registry import METRICS, MODELS
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..backbones import Trunk
+from ..errors import BenchError, did_you_mean
+from ..evaluation.confusion import Scores
+from ..evaluation.metric import ConfusionMetric
+from ..inference.decide import NOT_FINITE
+from ..inference.pamr import RefinedLogits
+from ..inference.stitch import PixelLogits
+from ..methods.base import TrainingFreeSegmentor
+from ..methods.gclip import SMALLEST, attention_map, log_products
+
+TOKENS = ('global', 'random')
+
+#: What a config of GCLIP becomes; ``model__token`` says which tokens are asked.
+AS_CLASSIFIED = dict(
+    model__type='TokenAgreement',
+    model__window=None,
+    test_dataloader__dataset__pipeline=[
+        dict(type='LoadPicture'),
+        dict(type='LoadMask'),
+        dict(type='CentralSquare', size=224),
+        dict(type='PackSegInputs', meta_keys=('img_path', 'ori_shape', 'sample_idx')),
+    ],
+    test_evaluator__type='AgreementMetric',
+)
+
+
+@MODELS.register_module()
+class TokenAgreement(TrainingFreeSegmentor):
+    """Classes of whole pictures by [CLS] and by patch tokens: its "labels" are (2, tokens), [CLS]'s class above theirs.
+
+    Args:
+        token: ``global``, or ``random`` for the others.
+        following: l of GCLIP.
+        sigma: of eq. 2.
+        **kwargs: see :class:`TrainingFreeSegmentor`; the window is None.
+    """
+
+    changed_blocks = 0
+
+    def __init__(self, token: str, following: int = 1, sigma: float = 100.0, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        if token not in TOKENS:
+            raise BenchError(f'TokenAgreement: unknown token "{token}"{did_you_mean(token, TOKENS)}')
+        self.token, self.sigma = token, sigma
+        #: The last block that may be the emerging one.
+        self.last = len(self.backbone.blocks) - 2 - following
+        self.inner_outputs = tuple(range(self.last))
+
+    def dense_tokens(self, trunk: Trunk) -> Tensor:
+        return self.backbone.head(trunk.tokens)
+
+    def products(self, trunk: Trunk) -> Tensor:
+        """Logarithm of eq. 2's product for every patch in each window's emerging block, (N, patches)."""
+        embedded, _ = self.backbone.embed(trunk.images, self.positions)
+        found = None
+        for block, tokens in zip(self.backbone.blocks, (embedded, *trunk.outputs.values()), strict=False):
+            products = log_products(attention_map(*block.qkv(tokens)[:2]), self.sigma)
+            if found is None:
+                found = products
+            else:
+                emerged = found.amax(-1, keepdim=True) > math.log(SMALLEST)
+                found = torch.where(emerged, found, products)
+        return found
+
+    def notes(self, tokens: Tensor, trunk: Trunk) -> Sequence[Tensor]:
+        """The classes of [CLS] and of the chosen patches, (2, tokens) a window."""
+        text, query_class, _ = self.text
+        classes = query_class[(F.normalize(tokens, dim=-1) @ text.T).argmax(-1)]
+        classes = classes.masked_fill(~tokens.isfinite().all(-1), NOT_FINITE)
+        chosen = [self.choose(products) for products in self.products(trunk)]
+        return [
+            torch.stack([of_cls.expand(mask.sum()), of_patches[mask]])
+            for of_cls, of_patches, mask in zip(classes[:, 0], classes[:, 1:], chosen, strict=True)
+        ]
+
+    def choose(self, products: Tensor) -> Tensor:
+        """Which patches are asked, (patches,) bool."""
+        is_global = torch.zeros_like(products, dtype=torch.bool)
+        is_global[products.argmax()] = True
+        if self.token == 'global':
+            return is_global
+        others = ~is_global & (products <= math.log(SMALLEST))
+        return others if others.any() else ~is_global
+
+    def decide(self, logits: PixelLogits | RefinedLogits) -> Tensor:
+        (classes,) = logits.notes
+        return classes
+
+
+class Agreement(Scores):
+    """Scores of which the share of agreement is the only one that means something."""
+
+    def percent(self) -> dict[str, float]:
+        return {'accuracy': 100 * float(self.aAcc)}
+
+
+@METRICS.register_module()
+class AgreementMetric(ConfusionMetric):
+    """Accuracy of tokens' classes, [CLS]'s being the truth; a "pixel" is a token."""
+
+    def labels(self, sample: dict) -> tuple[Tensor, Tensor] | None:
+        pair = super().labels(sample)
+        if pair is None:
+            return None
+        (by_cls, by_token), _ = pair
+        return by_token, by_cls
+
+    def scores(self, confusion: object) -> Agreement:
+        return Agreement(**vars(super().scores(confusion)))

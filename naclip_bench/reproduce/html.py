@@ -1,0 +1,65 @@
+"""A report as one HTML page that stands alone: no script, style, font or picture from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+from PIL import Image, ImageOps
+
+from .bootstrap import RESAMPLES
+from .papers import PAPERS
+from .report import MARKS, Block, Line, Number, Report, pictures, text
+
+TEMPLATE = Path(__file__).with_name('report.html.j2')
+
+#: Longest side in pixels of a picture on the page.
+THUMBNAIL = 220
+
+
+def as_html(report: Report) -> str:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(TEMPLATE.read_text(encoding='utf-8'))
+    results = report.results().values()
+    papers = dict.fromkeys(block.spec.key.split('/')[0] for block in report.blocks)
+    return template.render(
+        report=report,
+        papers=[PAPERS[paper] for paper in papers],
+        meanings=MARKS,
+        per_class=_per_class(list(results)),
+        results=results,
+        resamples=RESAMPLES,
+        text=text,
+        pictures=pictures,
+        thumbnail=thumbnail,
+    )
+
+
+def _per_class(results: list[tuple[Block, Line, Number]]) -> dict[str, tuple[list, list]]:
+    """By data set: the results, and a row a class: its name, and its IoU in each of them."""
+    found: dict[str, list[tuple[Block, Line, Number]]] = {}
+    for entry in results:
+        cell = entry[2].cell
+        if cell.metric != 'accuracy':
+            found.setdefault(cell.dataset, []).append(entry)
+    tables = {}
+    for dataset, entries in found.items():
+        of_each = [number.result.record['per_class'] for _, _, number in entries]
+        rows = [(classes[0]['class'], [of['IoU'] for of in classes]) for classes in zip(*of_each, strict=True)]
+        tables[dataset] = entries, rows
+    return tables
+
+
+def thumbnail(path: Path) -> str | None:
+    """A small copy of a picture as a data URI; None where it cannot be read any more."""
+    try:
+        with Image.open(path) as image:
+            small = ImageOps.exif_transpose(image).convert('RGB')
+    except OSError:
+        return None
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    file = io.BytesIO()
+    small.save(file, 'JPEG', quality=80)
+    return 'data:image/jpeg;base64,' + base64.b64encode(file.getvalue()).decode()

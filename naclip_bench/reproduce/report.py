@@ -1,0 +1,262 @@
+"""The papers' tables beside ours, as data; how they look is said in ``formats`` and ``html``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from decimal import ROUND_HALF_UP, Decimal
+
+from .bootstrap import Interval, intervals
+from .compare import Comparison
+from .plan import Cell, Leaf, Options, Plan
+from .store import Result
+from .tables import Row, TableSpec
+
+#: The papers' metrics that have another name here.
+METRIC_KEYS = {'pAcc': 'aAcc'}
+
+#: Which drawn metric is a result's, where it has another name: of agreement, a "pixel" being a token.
+DRAWN_KEYS = {'accuracy': 'aAcc'}
+
+#: Why a number is not the benchmark's, by the letter that stands behind it wherever it is shown.
+MARKS = {
+    'W': 'made-up weights: the number means nothing',
+    'S': 'some of the pictures, not the benchmark',
+    'P': 'the vision tower in bf16 or fp16; fp32 is the reference',
+    'C': "weights or settings of the command line, not the row's own",
+}
+
+#: Settings that decide how fast a run is, and no number.
+SPEED = {'model.window_batch', 'test_dataloader.batch_size', 'test_dataloader.num_workers'}
+
+MEAN = 'mean'
+
+
+@dataclass
+class Number:
+    """A cell of a table, or the mean of a row.
+
+    Attributes:
+        paper, ours: the two values, where there are any; percent, not rounded.
+        digits: decimals that the paper prints.
+        marks: letters of :data:`MARKS` that hold.
+        interval: 95 %, over pictures; see :mod:`.bootstrap`.
+        cell, result: what it stands for; None of a mean.
+    """
+
+    paper: float | None
+    ours: float | None
+    digits: int
+    marks: str = ''
+    interval: Interval | None = None
+    cell: Cell | None = None
+    result: Result | None = None
+
+    @property
+    def difference(self) -> float | None:
+        return None if self.paper is None or self.ours is None else self.ours - self.paper
+
+    @property
+    def paper_text(self) -> str:
+        return text(self.paper, self.digits)
+
+
+def text(value: float | None, digits: int, sign: str = '') -> str:
+    """A value with so many decimals, ``-`` where there is none; ``sign`` is ``+`` for differences.
+
+    Halves are rounded up, as the papers do: 30.25 is their 30.3.
+    """
+    if value is None:
+        return '-'
+    # What floats add behind the ninth decimal is no half; adding 0 makes a plus of the minus of zero.
+    decimal = Decimal(str(round(value, 9))).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP) + 0
+    return f'{decimal:{sign}}'
+
+
+@dataclass
+class Line:
+    """A row of a table: its numbers by data set."""
+
+    row: Row
+    settings: str
+    numbers: dict[str, Number]
+
+    @property
+    def label(self) -> str:
+        return f'{self.row.name} {self.settings}'.strip()
+
+    @property
+    def protocol(self) -> str:
+        """Of what was run: ``common``, ``official``; empty where nothing was."""
+        found = (number.result.record['protocol'] for number in self.numbers.values() if number.result)
+        return ', '.join(dict.fromkeys(found))
+
+
+@dataclass
+class Block:
+    """A table, or the part of it that has one metric.
+
+    Attributes:
+        datasets: the columns; ``mean`` behind them where the table is whole.
+        digits: decimals of our values: the most that the paper prints.
+    """
+
+    spec: TableSpec
+    metric: str
+    datasets: list[str]
+    lines: list[Line]
+    digits: int
+
+    @property
+    def title(self) -> str:
+        return f'{self.spec.key}: {self.spec.title} ({self.metric})'
+
+    def numbers(self) -> Iterable[Number]:
+        return (number for line in self.lines for number in line.numbers.values())
+
+    def notes(self) -> list[str]:
+        """What a reader must know of the numbers, a sentence each."""
+        cited: dict[str, list[str]] = {}
+        for line in self.lines:
+            if line.row.cited:
+                cited.setdefault(line.row.cited, []).append(line.row.name)
+        counts = {
+            dataset: dict.fromkeys(pictures(line.numbers[dataset]) for line in self.lines if dataset in line.numbers)
+            for dataset in self.datasets
+        }
+        shown = (f'{dataset} {count}' for dataset, found in counts.items() for count in found if count)
+        without = [name for name in self.datasets if name != MEAN and not any(self._ours(name))]
+        notes = [self.spec.note] if self.spec.note else []
+        if cited:
+            reasons = (f'{", ".join(dict.fromkeys(names))} ({why})' for why, names in cited.items())
+            notes.append(f'Cited from the paper, not run here: {"; ".join(reasons)}.')
+        if without and any(number.ours is not None for number in self.numbers()):
+            notes.append(f'Not run here: {", ".join(without)}.')
+        if sizes := '; '.join(shown):
+            notes.append(f'Pictures: {sizes}.')
+        return notes
+
+    def _ours(self, dataset: str) -> Iterable[bool]:
+        return (line.numbers[dataset].ours is not None for line in self.lines if dataset in line.numbers)
+
+
+def pictures(number: Number) -> str:
+    """``4 of 1,449``, or ``1,449`` where all were scored; empty where nothing was run."""
+    if number.result is None:
+        return ''
+    of = number.result.record['pictures']
+    return f'{of["count"]:,}' if of['count'] == of['official'] else f'{of["count"]:,} of {of["official"]:,}'
+
+
+@dataclass
+class Report:
+    """Tables, and what was compared.
+
+    Attributes:
+        date: UTC.
+    """
+
+    blocks: list[Block]
+    comparisons: list[Comparison] = field(default_factory=list)
+    date: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec='seconds'))
+
+    def marks(self) -> dict[str, str]:
+        """Those of :data:`MARKS` that some number has."""
+        found = {mark for block in self.blocks for number in block.numbers() for mark in number.marks}
+        return {mark: meaning for mark, meaning in MARKS.items() if mark in found}
+
+    def marks_of(self, comparison: Comparison) -> str:
+        """The marks of the two rows that are compared."""
+        found = {
+            mark
+            for block in self.blocks
+            for number in block.numbers()
+            if number.cell and number.cell.leaf in comparison.leaves
+            for mark in number.marks
+        }
+        return ''.join(mark for mark in MARKS if mark in found)
+
+    def results(self) -> dict[str, tuple[Block, Line, Number]]:
+        """Each result once, by its run's hash, where it is first shown."""
+        shown: dict[str, tuple[Block, Line, Number]] = {}
+        for block in self.blocks:
+            for line in block.lines:
+                for number in line.numbers.values():
+                    if number.result is not None:
+                        shown.setdefault(number.result.record['hashes']['run'], (block, line, number))
+        return shown
+
+
+def make_report(plan: Plan, results: Mapping[Leaf, Result], tables: Sequence[TableSpec], options: Options) -> Report:
+    """The tables with the results in their cells."""
+    of_run: dict[str, dict] = {}
+    spread = {}
+    for leaf, result in results.items():
+        run = result.record['hashes']['run']
+        spread[leaf] = of_run[run] = of_run[run] if run in of_run else intervals(leaf, result)
+    blocks = []
+    for table in tables:
+        cells = [cell for cell in plan.cells if cell.table == table.key]
+        for metric in dict.fromkeys(metric for _, metric in table.columns()):
+            shown = [cell for cell in cells if cell.metric == metric]
+            if shown:
+                numbers = [_number(cell, results, spread, options) for cell in shown]
+                blocks.append(_block(table, metric, numbers))
+    return Report(blocks)
+
+
+def _number(cell: Cell, results: Mapping[Leaf, Result], spread: Mapping[Leaf, dict], options: Options) -> Number:
+    number = Number(None, cell.closed_form, 0, cell=cell)
+    if cell.paper is not None:
+        number.paper, number.digits = cell.paper.value, cell.paper.digits
+    if cell.leaf is not None:
+        key = METRIC_KEYS.get(cell.metric, cell.metric)
+        number.result = results[cell.leaf]
+        number.ours = number.result.record['metrics'].get(key)
+        number.interval = spread[cell.leaf].get(DRAWN_KEYS.get(key, key))
+        number.marks = _marks(number.result.record, cell.row, options)
+    return number
+
+
+def _marks(record: dict, row: Row, options: Options) -> str:
+    # What the record says of itself is believed, not what was asked for: a data folder may be short of pictures.
+    weights = row.overrides.get('model.backbone.pretrained', 'openai')
+    holds = {
+        'W': record['made_up_weights'],
+        'S': record['pictures']['count'] != record['pictures']['official'],
+        'P': record['settings']['precision'] != 'fp32',
+        'C': bool(options.cfg_options.keys() - SPEED)
+        or (not record['made_up_weights'] and options.pretrained not in (None, weights)),
+    }
+    return ''.join(mark for mark in MARKS if holds[mark])
+
+
+def _block(table: TableSpec, metric: str, numbers: Sequence[Number]) -> Block:
+    columns = [dataset for dataset, of in table.columns() if of == metric]
+    lines: dict[tuple[str, str], Line] = {}
+    for number in numbers:
+        row = number.cell.row
+        line = lines.setdefault((row.name, row.settings), Line(row, table.conditions(row), {}))
+        line.numbers[number.cell.dataset] = number
+    used = {number.cell.dataset for number in numbers}
+    datasets = [dataset for dataset in columns if dataset in used]
+    digits = max((number.digits for number in numbers if number.paper is not None), default=1)
+    if len(datasets) > 1 and datasets == columns:
+        # A mean over some of the data sets could be taken for the paper's.
+        for line in lines.values():
+            line.numbers[MEAN] = _mean([line.numbers.get(dataset) for dataset in datasets], digits)
+        datasets.append(MEAN)
+    return Block(table, metric, datasets, list(lines.values()), digits)
+
+
+def _mean(numbers: Sequence[Number | None], digits: int) -> Number:
+    """Over all data sets of a table; a value that is missing leaves none."""
+
+    def mean(values: list[float | None]) -> float | None:
+        return None if None in values else sum(values) / len(values)
+
+    found = [number or Number(None, None, digits) for number in numbers]
+    marks = ''.join(mark for mark in MARKS if any(mark in number.marks for number in found))
+    ours = mean([number.ours for number in found])
+    return Number(mean([number.paper for number in found]), ours, digits, marks if ours is not None else '')

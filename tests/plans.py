@@ -1,0 +1,68 @@
+"""Small plans over a tiny benchmark, and what a process of its own does with one."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from tiny import TinyBench
+
+from naclip_bench.configuration import load_config, register
+from naclip_bench.evaluation.journal import Journal
+from naclip_bench.reproduce import run
+from naclip_bench.reproduce.plan import Leaf, Options, Plan, passes_of
+from naclip_bench.reproduce.run import run_plan
+from naclip_bench.reproduce.store import Result, Store
+
+#: Two passes: three leaves on pictures of one size, and one on those of another.
+CONFIGS = (('naclip_voc21', 48), ('sclip_voc21', 48), ('naclip_voc20', 48), ('naclip_voc21', 64))
+
+
+def tiny_plan(bench: TinyBench, configs: tuple[tuple[str, int], ...] = CONFIGS) -> Plan:
+    """One leaf a config and short side; two pictures a batch."""
+    leaves = []
+    for name, short_side in configs:
+        changed = {
+            'model.backbone.arch': str(bench.arch),
+            'model.templates': 'photo',
+            'model.window': 32,
+            'model.stride': 16,
+            'test_dataloader.dataset.pipeline.1.scale': (2048, short_side),
+            'test_dataloader.num_workers': 0,
+            'test_dataloader.batch_size': 2,
+        }
+        leaves.append(Leaf(name, load_config(name, str(bench.folder / 'data'), 'none', None, changed), changed))
+    return Plan([], passes_of(leaves))
+
+
+def plain_cells(results: dict[Leaf, Result]) -> list[dict[str, list]]:
+    return [{name: cells.tolist() for name, cells in result.cells.items()} for result in results.values()]
+
+
+def logged(log: Path, before: Callable[[int], None] = lambda count: None) -> Callable:
+    """``Journal.append`` that also writes down what it is given; ``before`` is told how many came before."""
+    append, count = Journal.append, 0
+
+    def append_and_log(journal: Journal, pictures: dict) -> None:
+        nonlocal count
+        before(count)
+        count += 1
+        append(journal, pictures)
+        with log.open('a') as file:
+            file.writelines(f'{journal.fingerprint} {name}\n' for name in pictures)
+
+    return append_and_log
+
+
+def run_logged(plan: Plan, folder: Path, log: Path, kill_at: int | None = None, ready: object = None) -> None:
+    """Run a plan in a process of its own, and kill it where it is about to write for the ``kill_at``-th time."""
+    register()
+    torch.set_num_threads(1)
+    run.PATIENCE = 0.05
+    Journal.append = logged(log, lambda count: os.kill(os.getpid(), signal.SIGKILL) if count == kill_at else None)
+    if ready is not None:
+        ready.wait()
+    run_plan(plan, Options(), Store(folder))

@@ -1,0 +1,81 @@
+"""Reproduce a paper's tables: run what they need, once, and print them beside ours.
+
+python tools/reproduce.py naclip/table1
+python tools/reproduce.py all --dry-run
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from naclip_bench.errors import CommandParser, run_command
+
+
+def parse_arguments() -> argparse.Namespace:
+    from naclip_bench.configuration import add_model_arguments, add_spread_arguments
+
+    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add('tables', nargs='+', metavar='TABLE', help='naclip/table1, ... (tools/list.py tables), or "all"')
+    add('--datasets', nargs='+', metavar='NAME', help='only these data sets')
+    add('--rows', nargs='+', metavar='WORD', help='only rows whose names hold one of these')
+    add('--limit', type=int, metavar='N', help='only the first N pictures')
+    add('--subset', type=Path, metavar='FILE', help='only the pictures that FILE names, one a line; or voc21_50, ...')
+    add('--data-root', metavar='DIR', help='folder with the data sets (default: data)')
+    add_model_arguments(parser)
+    add_spread_arguments(parser)
+    add('--dry-run', action='store_true', help='print what would be computed, and compute nothing')
+    add('--compare', nargs=2, metavar='ROW', help='test two rows against each other, picture by picture')
+    add('--store', type=Path, default=Path('work_dirs/results'), metavar='DIR', help='results (default: %(default)s)')
+    add('--out', type=Path, metavar='DIR', help='write table.md, .tex, .csv, .json and .html into DIR')
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    from naclip_bench.configuration import register
+
+    register()
+    from naclip_bench.files import make_folder
+    from naclip_bench.reproduce.compare import compare, find_rows
+    from naclip_bench.reproduce.formats import print_plan, print_report, write_report
+    from naclip_bench.reproduce.plan import Options, make_plan
+    from naclip_bench.reproduce.report import make_report
+    from naclip_bench.reproduce.run import run_plan
+    from naclip_bench.reproduce.spread import compute_of
+    from naclip_bench.reproduce.store import Store
+    from naclip_bench.reproduce.tables import find_tables
+
+    tables = find_tables(arguments.tables)
+    options = Options(
+        arguments.datasets,
+        arguments.rows,
+        arguments.data_root,
+        arguments.pretrained,
+        arguments.precision,
+        arguments.cfg_options or {},
+        arguments.limit,
+        arguments.subset,
+    )
+    plan = make_plan(tables, options)
+    rows = find_rows(plan, arguments.compare) if arguments.compare else None
+    if arguments.dry_run:
+        return print_plan(plan, options)
+    compute = compute_of(arguments.device_count, arguments.ray)
+    make_folder('--out', arguments.out)
+    results = run_plan(plan, options, Store(arguments.store), compute)
+    report = make_report(plan, results, tables, options)
+    if rows:
+        report.comparisons = compare(*rows, results)
+    print_report(report)
+    if arguments.out:
+        for path in write_report(report, arguments.out):
+            print(path)
+
+
+if __name__ == '__main__':
+    run_command(main)

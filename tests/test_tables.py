@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from naclip_bench.configuration import config_names, load_config
+from naclip_bench.configuration import load_config
 from naclip_bench.evaluation.journal import Journal
 from naclip_bench.evaluation.record import plain
 from naclip_bench.evaluation.run import Request, run
@@ -28,6 +28,9 @@ SMALL = dict(
     vision_cfg=dict(image_size=224, layers=12, width=32, head_width=16, patch_size=32),
     text_cfg=dict(context_length=77, vocab_size=49408, width=16, heads=1, layers=1),
 )
+
+#: Data sets in CLIPtrase's tables for which the suite has no config of its authors' settings.
+NOT_RUN = {'pc459', 'ade847'}
 
 #: A paper's metric by its name in a result.
 IN_RESULT = {'pAcc': 'aAcc'}
@@ -91,9 +94,8 @@ def test_a_table_plans(key, options):
         if row.cited:
             assert not any(cell.leaf or cell.closed_form for cell in cells)
         else:
-            # Of the benchmarks that the suite has; CLIPtrase's paper has two more.
-            cells = [cell for cell in cells if f'naclip_{cell.dataset}' in config_names() or row.closed_form]
-            assert cells and all(cell.leaf is not None or cell.closed_form is not None for cell in cells), row
+            without = {cell.dataset for cell in cells if cell.leaf is None and cell.closed_form is None}
+            assert without <= NOT_RUN and len(without) < len(cells), row
     assert {leaf for cell in plan.cells if (leaf := cell.leaf)} == set(plan.leaves)
 
 

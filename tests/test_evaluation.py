@@ -412,8 +412,8 @@ def test_result_file(bench, capfd):
     text = (bench.work_dir / 'result.json').read_text()
     record = json.loads(text, parse_constant=lambda name: pytest.fail(f'{name} is no JSON'))
     assert record.keys() == {
-        *('schema', 'date', 'method', 'dataset', 'protocol', 'overrides', 'made_up_weights', 'pictures', 'metrics'),
-        *('pixels', 'per_class', 'settings', 'hashes', 'versions', 'device', 'times', 'config'),
+        *('schema', 'date', 'method', 'dataset', 'protocol', 'note', 'overrides', 'made_up_weights', 'pictures'),
+        *('metrics', 'pixels', 'per_class', 'settings', 'hashes', 'versions', 'device', 'times', 'config'),
     }
     assert (record['method'], record['dataset'], record['protocol']) == ('NACLIP', 'voc20', 'common')
     assert record['overrides']['model.logit_scale'] == '30' and record['settings']['logit_scale'] == 30

@@ -47,7 +47,7 @@ def print_result(record: dict, path: Path) -> None:
     )
     stages = ', '.join(f'{stage} {seconds:.1f}' for stage, seconds in times['stages'].items())
     console.print(f'{times["wall"]:.1f} s on {record["device"]["name"]} ({stages}); {path}', markup=False)
-    if record['note']:
+    if record.get('note'):
         console.print(f'[bold yellow]{record["note"]}[/bold yellow]')
     if record['made_up_weights']:
         console.print(f'[bold red]{MADE_UP}[/bold red]')

@@ -1,0 +1,71 @@
+"""Overlays: labels in their colours over the picture, upright, and no number changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+from tiny import TinyBench
+
+from naclip_bench.datasets.loading import LoadPicture
+from naclip_bench.evaluation.overlay import FONT_SIZE, MARGIN, OPACITY, draw, palette
+
+IGNORED = 255
+
+
+def panels(canvas: Image.Image, height: int, width: int) -> Iterator[np.ndarray]:
+    """Picture, ground truth and prediction of an overlay."""
+    top = MARGIN + FONT_SIZE + 6
+    for left in (MARGIN + index * (width + MARGIN) for index in range(3)):
+        yield np.asarray(canvas)[top : top + height, left : left + width]
+
+
+def test_overlay_shows_labels_in_their_colours_and_leaves_void_pixels():
+    random, (height, width) = np.random.default_rng(0), (20, 120)
+    picture = random.integers(0, 256, (height, width, 3), np.uint8)
+    truth, prediction = np.zeros((height, width), np.int64), np.ones((height, width), np.int64)
+    truth[:5], prediction[:, 60:] = IGNORED, 2
+    colours = np.array([(250, 0, 10), (0, 240, 20), (30, 0, 230), (9, 99, 199)], np.uint8)
+    canvas = draw(picture, truth, prediction, ('a', 'b', 'c', 'absent'), colours)
+
+    assert canvas.width == 3 * width + 4 * MARGIN and canvas.height > height + 2 * FONT_SIZE
+    shown, shown_truth, shown_prediction = panels(canvas, height, width)
+    assert (shown == picture).all()
+    assert (shown_truth[:5] == picture[:5]).all()
+    mixed = (1 - OPACITY) * picture + OPACITY * colours[prediction]
+    assert np.abs(shown_prediction - mixed).max() <= 0.5
+    assert np.abs(shown_truth - ((1 - OPACITY) * picture + OPACITY * colours[0]))[5:].max() <= 0.5
+    legend = {tuple(pixel) for row in np.asarray(canvas)[-3 * FONT_SIZE :] for pixel in row.tolist()}
+    assert {tuple(colour) in legend for colour in colours[:3].tolist()} == {True}
+    assert tuple(colours[3].tolist()) not in legend
+
+
+@pytest.mark.parametrize('own', [[], [[1, 2, 3]] * 60], ids=['none', 'all alike'])
+def test_palette_tells_all_classes_apart(own):
+    colours = palette({'classes': [str(index) for index in range(60)], 'palette': own})
+    assert len({tuple(colour) for colour in colours.tolist()}) == 60
+
+
+def test_overlay_of_a_picture_that_its_exif_data_rotate(tmp_path, capfd):
+    """Picture, labels and overlay stand upright together; drawing changes no number."""
+    bench = TinyBench(tmp_path, classes=(0, 3, 15, 18), count=5)
+    exif = Image.Exif()
+    exif[274] = 6  # lies on its side
+    with Image.open(bench.picture('p1')) as image:
+        image.save(bench.picture('p1'), exif=exif)
+    bench.save_mask('p1', np.ascontiguousarray(np.rot90(np.array(Image.open(bench.mask('p1'))), -1)))
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(bench.picture('p1'))))
+    decoded = LoadPicture().transform({'img_path': str(bench.picture('p1'))})['img'][..., ::-1]
+    assert upright.shape == decoded.shape == (96, 64, 3)
+    assert np.abs(upright.astype(int) - decoded).mean() < 3
+
+    drawn, plain = bench.folder / 'drawn', bench.folder / 'plain'
+    assert bench.run(capfd, work_dir=plain).code == 0
+    assert bench.run(capfd, '--show-dir', str(drawn)).code == 0
+    assert bench.finished() == bench.finished(plain)
+    assert sorted(path.stem for path in drawn.iterdir()) == bench.names
+    with Image.open(drawn / 'p1.png') as overlay:
+        assert overlay.width == 3 * 64 + 4 * MARGIN
+        assert (next(panels(overlay, 96, 64)) == upright).all()

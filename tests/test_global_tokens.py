@@ -35,7 +35,7 @@ def plain_classes(model: TokenAgreement, image: Tensor) -> tuple[int, list[int],
     emerging = None
     for index, block in enumerate(backbone.blocks):
         attention = block.attention_map(tokens)[0].mean(0)[1:, 1:]
-        products = (100 * attention.double()).log().sum(0)
+        products = (model.sigma * attention.double()).log().sum(0)
         if index <= 9 and (emerging is None or emerging.max() <= LEAST):
             emerging = products
         block.add_(tokens)
@@ -63,7 +63,9 @@ def test_classes_equal_the_plain_way(models, seed):
     assert len(set(by_patch)) > 1, 'patches that are all alike would prove nothing'
 
 
-def test_each_window_has_its_own_emerging_block(models):
+@pytest.mark.parametrize('sigma', [100.0, 156.0, 1.0], ids=['the paper', 'more pass', 'none passes'])
+def test_each_window_has_its_own_emerging_block(models, monkeypatch, sigma):
+    monkeypatch.setattr(models['global'], 'sigma', sigma)
     images = torch.cat([picture(224, 224, seed) for seed in range(4)])
     with torch.no_grad():
         together = models['global'].products(models['global'].window_tokens(images)[1])

@@ -260,6 +260,9 @@ def test_what_cannot_be_run_is_a_failure_of_its_own(recorded):
     outcome = recorded.run()
     assert_fails(outcome, 'there is no config nalcip_voc20; did you mean')
     assert '2 as expected, 1 not' in outcome.stdout
+    recorded.change(lambda entry: entry['overrides'].append('model.stride'))
+    assert_fails(recorded.run('--select', 'sclip'), '"model.stride" is not KEY=VALUE')
+    recorded.change(lambda entry: entry['overrides'].pop())
     recorded.bench.picture('p1').write_bytes(b'')
     assert_fails(recorded.run('--select', 'sclip'), 'p1.jpg')
 

@@ -133,6 +133,7 @@ def test_a_process_that_is_killed_ends_the_run_in_one_line(plan, store):
         run_plan(plan, Options(), store, Processes(2))
     killer.join()
     assert not multiprocessing.active_children()
+    assert shares(store) == [], 'the other was not waited for'
 
 
 class Endless:

@@ -16,7 +16,7 @@ from tiny import TinyBench
 from naclip_bench.errors import BenchError
 from naclip_bench.evaluation.journal import Journal
 from naclip_bench.reproduce import run
-from naclip_bench.reproduce.plan import Options
+from naclip_bench.reproduce.plan import Options, Plan
 from naclip_bench.reproduce.run import run_plan
 from naclip_bench.reproduce.store import Result, Store
 
@@ -175,6 +175,17 @@ def test_a_second_call_computes_what_is_missing(bench, expected, store, monkeypa
     monkeypatch.setattr(Journal, 'append', logged(log))
     assert plain_cells(run_plan(plan, Options(), store)) == expected
     assert computed(log) == Counter(f'{lost.stem} {name}' for name in bench.names)
+
+
+def test_half_a_batch_that_is_finished_is_not_written_again(bench, expected, store, monkeypatch, tmp_path):
+    """As another size of batches leaves it."""
+    plan, log = tiny_plan(bench), tmp_path / 'log'
+    open_pass = run.OpenPass(plan.passes[1], Options())
+    (key,) = open_pass.keys
+    open_pass.journal(store, key).append({'p2': np.array(expected[3]['p2'])})
+    monkeypatch.setattr(Journal, 'append', logged(log))
+    assert plain_cells(run_plan(Plan([], plan.passes[1:]), Options(), store)) == expected[3:]
+    assert computed(log) == Counter(f'{key} {name}' for name in bench.names if name != 'p2')
 
 
 @pytest.mark.parametrize('kill_at', [4, 13])

@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import tempfile
-from argparse import ArgumentParser
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ import torch
 
 from ..configuration import CONFIGS, Overrides, load_config
 from ..datasets.check import list_hash
-from ..errors import BenchError, bench_error_in, did_you_mean
+from ..errors import BenchError, CommandParser, bench_error_in, did_you_mean
 from ..evaluation.record import write_json
 from .plan import Leaf, Options, Pass, passes_of
 from .run import Compute, OpenPass, run_pass
@@ -149,7 +148,7 @@ class Asked:
         return self.config + (f' ({", ".join(details)})' if details else '')
 
     def leaf(self, data_root: str | None) -> Leaf:
-        parser = ArgumentParser()
+        parser = CommandParser()
         parser.add_argument('--cfg-options', nargs='*', action=Overrides, default={})
         changed = parser.parse_args(['--cfg-options', *self.overrides] if self.overrides else []).cfg_options
         return Leaf(self.config, load_config(self.config, data_root, self.pretrained, self.precision, changed), changed)
@@ -196,7 +195,9 @@ def _run_members(pass_: Pass, members: list[Asked], store: Store, compute: Compu
 
 
 def _stands_on(open_pass: OpenPass, place: int, asked: Asked) -> Expected:
-    member, backbone = open_pass.model.members[f'leaf{place}'], open_pass.model.members[f'leaf{place}'].backbone
+    """What would be recorded, but for the value and its evidence."""
+    member = open_pass.model.members[f'leaf{place}']
+    backbone = member.backbone
     return Expected(
         asked.config,
         asked.overrides,

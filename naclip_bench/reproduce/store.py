@@ -2,7 +2,7 @@
 
 A finished leaf is ``<hash>.json``: its record and the confusion matrix of every picture, sealed by a checksum. A leaf
 that is being computed has a folder ``<hash>.running`` with a journal of finished pictures, one file a process, so that
-an interrupted table goes on and several processes can work on one store.
+an interrupted table goes on, and a lock, so that several commands can work on one store.
 """
 
 from __future__ import annotations

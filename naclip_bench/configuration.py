@@ -91,26 +91,22 @@ def method_config(name: str) -> str:
     Raises:
         BenchError: there is no such method and no such config.
     """
-    methods = [path.stem for path in (CONFIGS / '_base_' / 'methods').glob('*.py')]
-    if name in methods:
-        return f'{name}_voc20'
-    if name in config_names() or Path(name).is_file():
-        return name
-    raise BenchError(f'there is no method or config {name}{did_you_mean(name, methods + config_names())}')
+    return _config_with('method', name, f'{name}_voc20')
 
 
 def dataset_config(name: str) -> str:
-    """Name of a config of the data set ``name``; any other name is taken for a config's own.
+    """Likewise of the data set ``name``."""
+    return _config_with('data set', name, f'naclip_{name}')
 
-    Raises:
-        BenchError: there is no such data set and no such config.
-    """
-    datasets = [path.stem for path in (CONFIGS / '_base_' / 'datasets').glob('*.py')]
-    if name in datasets:
-        return f'naclip_{name}'
+
+def _config_with(part: str, name: str, config: str) -> str:
+    folder = {'method': 'methods', 'data set': 'datasets'}[part]
+    parts = [path.stem for path in (CONFIGS / '_base_' / folder).glob('*.py')]
+    if name in parts:
+        return config
     if name in config_names() or Path(name).is_file():
         return name
-    raise BenchError(f'there is no data set or config {name}{did_you_mean(name, datasets)}')
+    raise BenchError(f'there is no {part} or config {name}{did_you_mean(name, parts)}')
 
 
 def register() -> None:

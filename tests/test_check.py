@@ -15,12 +15,14 @@ import pytest
 from PIL import Image
 from tiny import TinyBench, run_here
 
+from naclip_bench import parallel
 from naclip_bench.checking.examine import Pair, examine
-from naclip_bench.checking.verify import Report, _examine_all, verify
+from naclip_bench.checking.verify import Report, verify
 from naclip_bench.configuration import CONFIGS, dataset_config, load_config
 from naclip_bench.datasets import official
 from naclip_bench.datasets.official import Deviation, official_list, split_names
 from naclip_bench.errors import BenchError
+from naclip_bench.parallel import over_cores
 
 DATASETS = sorted(path.stem for path in (CONFIGS / '_base_' / 'datasets').glob('*.py'))
 KEYS = [key for key in DATASETS if not key.startswith('materials')]  # drawn by code: nothing to check
@@ -344,12 +346,15 @@ def test_labels_of_sixteen_bits(tmp_path):
     assert found.labels.tolist() == [0, 255, 256, 458, 65535] and found.pixels.tolist() == [1, 1, 1, 2, 1]
 
 
-def test_processes_change_nothing(make):
+def test_processes_change_nothing(make, monkeypatch):
     """Also where pairs are many enough that other processes do the work."""
     voc = make('voc21')
     pairs = [Pair(str(voc.picture(name)), str(voc.mask(name))) for name in voc.names] * 6
     cut(voc.picture(voc.names[1]))
-    digests = [[(found.digest, found.faults) for found in _examine_all(pairs, processes)] for processes in (1, 2)]
+    digests = []
+    for cores in (1, 2):
+        monkeypatch.setattr(parallel, 'cores', lambda cores=cores: cores)
+        digests.append([(found.digest, found.faults) for found in over_cores(examine, pairs, 'test', fork=False)])
     assert digests[0] == digests[1]
     assert sum('picture truncated' in faults for _, faults in digests[0]) == 6
 
@@ -364,9 +369,10 @@ class Killed:
         return os._exit, (1,)
 
 
-def test_killed_process_is_told():
-    with pytest.raises(BenchError, match='a checking process was killed'):
-        list(_examine_all([Pair(Killed(), None)] * 64, 2))
+def test_killed_process_is_told(monkeypatch):
+    monkeypatch.setattr(parallel, 'cores', lambda: 2)
+    with pytest.raises(BenchError, match='test: a process was killed'):
+        list(over_cores(examine, [Pair(Killed(), None)] * 64, 'test', fork=False))
 
 
 # ---- the commands

@@ -11,6 +11,7 @@ import pytest
 from labels import cut, load, save, save_pictures, state
 from PIL import Image
 
+from naclip_bench import parallel
 from naclip_bench.errors import BenchError
 from naclip_bench.preparation import masks
 from naclip_bench.preparation.cityscapes import EVALUATED, LABEL_IDS, convert_cityscapes
@@ -45,16 +46,16 @@ def jobs(tmp_path: Path) -> list[tuple[Path, Path]]:
 @pytest.fixture(autouse=True)
 def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes take a second to start; tests of them have two."""
-    monkeypatch.setattr(masks, 'cores', lambda: 1)
+    monkeypatch.setattr(parallel, 'cores', lambda: 1)
 
 
 @pytest.fixture
 def two_cores(one_core: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(masks, 'cores', lambda: 2)
+    monkeypatch.setattr(parallel, 'cores', lambda: 2)
 
 
 def test_a_log_tells_how_far_it_is(jobs, monkeypatch, capfd):
-    monkeypatch.setattr(masks, 'LOG_EVERY', 0)
+    monkeypatch.setattr(parallel, 'LOG_EVERY', 0)
     masks.convert_masks(jobs[:2], plus_one, 'test')
     assert capfd.readouterr().err == 'test masks: 1 of 2\ntest masks: 2 of 2\n'
 
@@ -64,7 +65,7 @@ def process_of(job: int) -> tuple[int, int]:
 
 
 def test_results_come_in_order_from_other_processes(two_cores):
-    numbers, processes = zip(*masks.over_cores(process_of, range(40), 'numbers'), strict=True)
+    numbers, processes = zip(*parallel.over_cores(process_of, range(40), 'numbers'), strict=True)
     assert numbers == tuple(range(40))
     assert os.getpid() not in processes
 
@@ -108,7 +109,7 @@ def killed(job: int) -> None:
 
 def test_killed_process_is_told(two_cores):
     with pytest.raises(BenchError, match='test: a process was killed, most likely for want of memory'):
-        list(masks.over_cores(killed, range(20), 'test'))
+        list(parallel.over_cores(killed, range(20), 'test'))
 
 
 def test_missing_sources_are_told_before_anything_is_done(jobs, tmp_path):

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
-from rich.console import Console
-from rich.progress import track
 
 from ..datasets.check import (
     Finding,
@@ -27,12 +20,10 @@ from ..datasets.check import (
 )
 from ..datasets.official import Deviation, official_list, some, split_names
 from ..errors import BenchError
+from ..parallel import over_cores
 from .contents import Contents
-from .examine import Examined, Pair, examine
+from .examine import Pair, examine
 from .signs import SWAPPED, kind_of, sign_findings
-
-#: Fewer pairs than this are examined before other processes would have started.
-FEW = 64
 
 
 @dataclass
@@ -56,13 +47,12 @@ class Report:
         return not any(finding.problem for finding in self.findings)
 
 
-def verify(config: Config, quick: bool = False, processes: int | None = None) -> Report:
+def verify(config: Config, quick: bool = False) -> Report:
     """Check the data set of a config.
 
     Args:
         config: any with a ``test_dataloader``; its ``split`` names the official list.
         quick: only whether list and files are there.
-        processes: None is one a core.
 
     Raises:
         BenchError: a label is a class and not scored, or a process was killed. The data's faults are in the report.
@@ -90,10 +80,9 @@ def verify(config: Config, quick: bool = False, processes: int | None = None) ->
     report.contents = Contents(range(first, first + len(report.classes)), dataset.ignore_index)
     columns = ([_if_there(path) for path in file_paths(dataset, key)] for key in ('img_path', 'seg_map_path'))
     pairs = dict(sorted(zip(names, map(Pair, *columns), strict=True)))
-    examined = _examine_all(list(pairs.values()), processes or _cores())
-    screen = Console(stderr=True)
-    watched = track(examined, report.key, len(pairs), console=screen, transient=True, disable=not screen.is_terminal)
-    for name, found in zip(pairs, watched, strict=True):
+    # New processes, which import neither torch nor mmseg.
+    examined = over_cores(examine, list(pairs.values()), report.key, fork=False)
+    for name, found in zip(pairs, examined, strict=True):
         report.contents.add(name, found)
     report.findings += report.contents.findings()
     complete = deviation is not None and not deviation.missing
@@ -125,21 +114,3 @@ def _lone_masks(dataset: BaseDataset) -> Finding:
 
 def _if_there(path: Path) -> str | None:
     return str(path) if path.is_file() else None
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-
-
-def _examine_all(pairs: Sequence[Pair], processes: int) -> Iterator[Examined]:
-    """In the order of ``pairs``; memory does not grow with their number."""
-    if processes == 1 or len(pairs) < FEW:
-        yield from map(examine, pairs)
-        return
-    # Forked processes would share the locks of torch's threads; new ones import neither torch nor mmseg.
-    context = get_context('spawn')
-    with ProcessPoolExecutor(processes, context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-        try:
-            yield from pool.map(examine, pairs, chunksize=16)
-        except BrokenProcessPool:
-            raise BenchError('a checking process was killed; is there memory enough for the largest picture?') from None

@@ -15,7 +15,6 @@ from ..errors import BenchError
 from .check import build_dataset, is_drawn, picture_names
 
 
-@DATASETS.register_module()
 class SharedPictures(Dataset):
     """Pictures read and resized once, and a mask from each data set: VOC21 and VOC20, or COCO-Object and COCO-Stuff.
 
@@ -25,13 +24,16 @@ class SharedPictures(Dataset):
     Args:
         datasets: config of each data set by name. They have the same pictures in the same order, and pipelines that
             differ in nothing but the masks.
-        indices: which pictures; None: all.
+
+    Attributes:
+        names: of the pictures, as :func:`picture_names` tells them.
+        indices: which of them are items; all unless set.
 
     Raises:
         BenchError: data that are not there, or data sets whose pictures differ.
     """
 
-    def __init__(self, datasets: dict[str, dict], indices: list[int] | None = None, **_: object) -> None:
+    def __init__(self, datasets: dict[str, dict]) -> None:
         self.datasets = {name: build_dataset(config) for name, config in datasets.items()}
         self.first = next(iter(self.datasets.values()))
         self.names = picture_names(self.first)
@@ -45,7 +47,7 @@ class SharedPictures(Dataset):
                 raise BenchError('data sets run together where nothing but LoadMask and packing follows their Resize')
             self.read = Compose(steps[:masks])
             self.load_mask = {name: dataset.pipeline.transforms[masks] for name, dataset in self.datasets.items()}
-        self.indices = list(range(len(self.names))) if indices is None else list(indices)
+        self.indices = list(range(len(self.names)))
 
     def full_init(self) -> None:
         """mmengine's loop asks for it; there is nothing left to do."""

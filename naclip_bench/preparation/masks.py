@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import sys
-import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import BenchError
 from ..files import written_beside
-from .progress import LOG_EVERY
+from ..parallel import over_cores
 
 #: Label of pixels that are not scored, in masks of 8 and of 16 bits.
 IGNORED_8, IGNORED_16 = 255, 65535
@@ -32,12 +22,6 @@ UNEXPECTED = -1
 
 #: The last chunk of a whole PNG.
 PNG_END = b'IEND\xaeB`\x82'
-
-#: Below so many jobs a process, starting it takes longer than it saves.
-JOBS_PER_PROCESS = 8
-
-Job = TypeVar('Job')
-Result = TypeVar('Result')
 
 
 def convert_masks(jobs: Sequence[tuple[Path, Path]], convert: Callable[[Path], np.ndarray], what: str) -> None:
@@ -60,27 +44,6 @@ def convert_masks(jobs: Sequence[tuple[Path, Path]], convert: Callable[[Path], n
     check_there([source for source, _ in todo], what)
     for _ in over_cores(partial(_convert_mask, convert), todo, f'{what} masks'):
         pass
-
-
-def over_cores(work: Callable[[Job], Result], jobs: Sequence[Job], what: str) -> Iterator[Result]:
-    """Results of ``work`` in the order of ``jobs``, from as many processes as this one may use cores.
-
-    Shows how far it is: a bar on a terminal, lines in a log.
-
-    Raises:
-        BenchError: that of the first job that failed; or a process was killed.
-    """
-    processes = min(cores(), -(-len(jobs) // JOBS_PER_PROCESS))
-    if processes < 2:
-        yield from _shown(map(work, jobs), len(jobs), what)
-        return
-    # A fork starts at once and asks nothing of the caller's script; they are made before the bar has its thread.
-    context = multiprocessing.get_context('fork' if sys.platform == 'linux' else 'spawn')
-    try:
-        with ProcessPoolExecutor(processes, context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-            yield from _shown(pool.map(work, jobs, chunksize=JOBS_PER_PROCESS), len(jobs), what)
-    except BrokenProcessPool:
-        raise BenchError(f'{what}: a process was killed, most likely for want of memory; run again to go on') from None
 
 
 def check_there(paths: Sequence[Path], what: str) -> None:
@@ -167,20 +130,3 @@ def _convert_mask(convert: Callable[[Path], np.ndarray], job: tuple[Path, Path])
             Image.fromarray(labels).save(temporary, format='PNG', compress_type=zlib.Z_RLE)
     except OSError as error:
         raise BenchError(f'cannot write {target}: {error.strerror or error}') from None
-
-
-def cores() -> int:
-    """How many this process may use, which can be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-
-
-def _shown(results: Iterable[Result], count: int, what: str) -> Iterator[Result]:
-    console = Console(stderr=True)
-    columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        last_line = time.monotonic()
-        for done, result in enumerate(bar.track(results, count, description=what), 1):
-            if bar.disable and time.monotonic() - last_line >= LOG_EVERY:
-                last_line = time.monotonic()
-                console.print(f'{what}: {done} of {count}', highlight=False)
-            yield result

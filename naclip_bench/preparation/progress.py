@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-#: Seconds between two lines where the output is a file and no terminal.
-LOG_EVERY = 30.0
+from ..parallel import LOG_EVERY
 
 
 def amount(size: float) -> str:

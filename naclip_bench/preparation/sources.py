@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..errors import BenchError
 from ..files import link_or_copy, written_beside
-from .masks import check_there, over_cores
+from ..parallel import over_cores
+from .masks import check_there
 
 
 def find_folder(source: Path, folder: str, files: str, what: str) -> Path:

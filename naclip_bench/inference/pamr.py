@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -21,38 +23,73 @@ from .stitch import PixelLogits
 NEIGHBOURS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
 
 
+#: Logits that are refined at once where the config does not say: as many as a CPU's cache holds, or keep a GPU busy.
+CHUNK_ELEMENTS = {'cpu': 6 * 2**20, 'cuda': 2**24}
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """Where the neighbours of a picture's pixels are, and what they weigh; every query's logits share it.
+
+    Attributes:
+        index: (H * W, 8 * dilations) int32, flat pixels.
+        affinity: (H * W, 8 * dilations), each row summing to 1.
+    """
+
+    index: Tensor
+    affinity: Tensor
+
+
 class PAMR:
     """The settings of the refinement.
 
     Args:
         iterations: how often the maps are averaged (NACLIP: 10).
         dilations: distances of the eight neighbours, in pixels of the original picture (NACLIP: 8 and 16).
-        query_chunk: how many queries are refined at once; lower it when memory runs out. It changes no result.
+        query_chunk: how many queries are refined at once; None: what suits the device and the picture. Lower it when
+            memory runs out. It changes no result.
     """
 
-    def __init__(self, iterations: int = 10, dilations: Sequence[int] = (8, 16), query_chunk: int = 64) -> None:
-        if iterations < 1 or query_chunk < 1 or not dilations or min(dilations) < 1:
+    def __init__(
+        self, iterations: int = 10, dilations: Sequence[int] = (8, 16), query_chunk: int | None = None
+    ) -> None:
+        if iterations < 1 or (query_chunk is not None and query_chunk < 1) or not dilations or min(dilations) < 1:
             raise BenchError('refine: iterations, dilations and query_chunk must be at least 1')
         self.iterations = iterations
         self.dilations = tuple(dilations)
         self.query_chunk = query_chunk
 
-    def __call__(self, logits: PixelLogits, image: Tensor) -> RefinedLogits:
+    def __call__(self, logits: PixelLogits, image: Tensor, near: Neighbourhood | None = None) -> RefinedLogits:
         """Refined logits at the original resolution.
 
         Args:
             logits: the logits before the softmax.
             image: (3, H, W) the picture at the model's input size, in any affine scale of each colour channel.
+            near: what :meth:`neighbourhood` gave for this picture, where it is known.
 
         Raises:
             BenchError: out of memory. The picture is never scored without its refinement.
         """
-        size = logits.size
-        image = F.interpolate(image[None], size=size, mode='bilinear', align_corners=False)[0]
-        with out_of_memory_named(size, self.query_chunk):
-            return RefinedLogits(
-                logits, self, neighbour_index(size, self.dilations, image.device), self.affinity(image)
-            )
+        return RefinedLogits(logits, self, near or self.neighbourhood(image, logits.size))
+
+    def neighbourhood(self, image: Tensor, size: tuple[int, int]) -> Neighbourhood:
+        """Of every pixel of a picture (3, H, W) resized to ``size``.
+
+        Raises:
+            BenchError: out of memory.
+        """
+        with out_of_memory_named(size):
+            resized = F.interpolate(image[None], size=size, mode='bilinear', align_corners=False)[0]
+            return Neighbourhood(neighbour_index(size, self.dilations, image.device), self.affinity(resized))
+
+    def chunks(self, queries: int, size: tuple[int, int], device: torch.device) -> list[slice]:
+        """Queries that are refined together, in as few chunks as can be, and of like size."""
+        largest = self.query_chunk
+        if largest is None:
+            elements = CHUNK_ELEMENTS.get(device.type, CHUNK_ELEMENTS['cuda'])
+            largest = max(8, elements // (size[0] * size[1]))
+        ends = torch.linspace(0, queries, -(-queries // largest) + 1).round().int().tolist()
+        return [slice(first, end) for first, end in pairwise(ends)]
 
     def affinity(self, image: Tensor) -> Tensor:
         """Weights (H * W, 8 * dilations) of each pixel's neighbours; they sum to 1.
@@ -60,25 +97,29 @@ class PAMR:
         softmax over the neighbours of the mean over channels of -|difference| / (1e-8 + 0.1 * deviation), the deviation
         being the unbiased one over the 3 x 3 patches of all dilations, centres included.
         """
-        total = 0
+        total, centres = 0, len(self.dilations)
         for channel in image.float():
             padded = [F.pad(channel[None, None], (d,) * 4, mode='replicate')[0, 0] for d in self.dilations]
             height, width = channel.shape
+            # Differences from the centre; the centres themselves differ by 0.
             neighbours = torch.stack(
                 [
                     plane[d + dy * d : d + dy * d + height, d + dx * d : d + dx * d + width]
                     for d, plane in zip(self.dilations, padded, strict=True)
                     for dy, dx in NEIGHBOURS
                 ]
-            )
-            centres = channel.expand(len(self.dilations), height, width)
-            deviation = torch.cat([neighbours, centres]).std(dim=0)
-            total = total - neighbours.sub_(channel).abs_().div_(1e-8 + 0.1 * deviation)
+            ).sub_(channel)
+            count = len(neighbours) + centres
+            mean = neighbours.sum(0) / count
+            # By hand: torch's own deviation along the first dimension takes ten times as long.
+            squares = (neighbours - mean).square_().sum(0) + centres * mean.square()
+            deviation = (squares / (count - 1)).sqrt()
+            total = total - neighbours.abs_().div_(1e-8 + 0.1 * deviation)
         return (total / len(image)).softmax(dim=0).flatten(1).T.contiguous()
 
 
 @contextmanager
-def out_of_memory_named(size: tuple[int, int], chunk: int) -> Iterator[None]:
+def out_of_memory_named(size: tuple[int, int]) -> Iterator[None]:
     """Turn a failed allocation into a line that says what to lower."""
     try:
         yield
@@ -86,43 +127,41 @@ def out_of_memory_named(size: tuple[int, int], chunk: int) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise BenchError(
-            f'PAMR ran out of memory on a picture of {size[0]}x{size[1]} with {chunk} queries at once; '
+            f'PAMR ran out of memory on a picture of {size[0]}x{size[1]}; '
             'lower model.refine.query_chunk (it changes no result)'
         ) from None
 
 
 def neighbour_index(size: tuple[int, int], dilations: Sequence[int], device: torch.device) -> Tensor:
     """Flat pixel index (H * W, 8 * dilations) int32 of each pixel's neighbours; borders are replicated."""
-    rows = torch.arange(size[0], device=device)
-    columns = torch.arange(size[1], device=device)
+    rows, columns = (torch.arange(side, dtype=torch.int32, device=device) for side in size)
     flat = [
         (rows + dy * d).clamp(0, size[0] - 1)[:, None] * size[1] + (columns + dx * d).clamp(0, size[1] - 1)
         for d in dilations
         for dy, dx in NEIGHBOURS
     ]
-    return torch.stack(flat, dim=-1).flatten(0, 1).int()
+    return torch.stack(flat, dim=-1).flatten(0, 1)
 
 
 class RefinedLogits:
     """Logits after PAMR, computed a chunk of queries at a time; used like :class:`PixelLogits`."""
 
-    def __init__(self, logits: PixelLogits, settings: PAMR, index: Tensor, affinity: Tensor) -> None:
+    def __init__(self, logits: PixelLogits, settings: PAMR, near: Neighbourhood) -> None:
         self.size, self.queries, self.device = logits.size, logits.queries, logits.device
-        self._logits, self._settings, self._index, self._affinity = logits, settings, index, affinity
+        self._logits, self._settings, self._near = logits, settings, near
 
     def query_block(self, queries: slice) -> Tensor:
         """Refined logits of some queries at all pixels, (H, q, W)."""
-        with out_of_memory_named(self.size, self._settings.query_chunk):
+        with out_of_memory_named(self.size):
             # One row a pixel, so that a neighbour's logits of all queries lie side by side.
             maps = self._logits.query_block(queries).transpose(1, 2).flatten(0, 1)
             for _ in range(self._settings.iterations):
-                maps = F.embedding_bag(self._index, maps, per_sample_weights=self._affinity, mode='sum')
+                maps = F.embedding_bag(self._near.index, maps, per_sample_weights=self._near.affinity, mode='sum')
             return maps.unflatten(0, self.size).transpose(1, 2)
 
     def regions(self) -> Iterator[tuple[slice, Iterator[tuple[slice, Tensor]]]]:
         """One region, the whole picture, in blocks of queries; see :meth:`PixelLogits.regions`."""
-        step = self._settings.query_chunk
-        chunks = (slice(first, min(first + step, self.queries)) for first in range(0, self.queries, step))
+        chunks = self._settings.chunks(self.queries, self.size, self.device)
         yield slice(0, self.size[0]), ((chunk, self.query_block(chunk)) for chunk in chunks)
 
     def full(self) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import BenchError, is_out_of_memory
 from ..timing import STOPWATCH
 from .decide import NOT_FINITE
-from .pamr import RefinedLogits
+from .pamr import Neighbourhood, RefinedLogits
 from .stitch import PixelLogits
 from .windows import Windows
 
@@ -110,11 +110,15 @@ def _pixel_logits_of_like(
                 of_pictures[key].append(PixelLogits(torch.stack(logits), windows, tuple(size), notes))
             first_window += len(windows)
     results: list[list[Logits]] = []
+    near: dict[Hashable, list[Neighbourhood]] = {}
     for member in members:
-        logits = of_pictures[member.logits_key]
-        if member.refine is not None:
+        logits, refine = of_pictures[member.logits_key], member.refine
+        if refine is not None:
             with STOPWATCH.stage('refine', device):
-                logits = [member.refine(picture, image) for picture, image in zip(logits, images, strict=True)]
+                if refine.dilations not in near:
+                    of_sizes = zip(images, sizes, strict=True)
+                    near[refine.dilations] = [refine.neighbourhood(image, tuple(size)) for image, size in of_sizes]
+                logits = list(map(refine, logits, images, near[refine.dilations]))
         results.append(logits)
     return results
 

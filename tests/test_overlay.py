@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from tiny import TinyBench
+from tiny import COMMAND, TinyBench, run_here
 
 from naclip_bench.datasets.loading import LoadPicture
-from naclip_bench.evaluation.overlay import FONT_SIZE, MARGIN, OPACITY, draw, palette
+from naclip_bench.evaluation.overlay import FONT_SIZE, MARGIN, OPACITY, SMALL, draw, palette
 
 IGNORED = 255
 
@@ -23,12 +23,13 @@ def panels(canvas: Image.Image, height: int, width: int) -> Iterator[np.ndarray]
 
 
 def test_overlay_shows_labels_in_their_colours_and_leaves_void_pixels():
-    random, (height, width) = np.random.default_rng(0), (20, 120)
+    random, (height, width) = np.random.default_rng(0), (SMALL, SMALL + 20)
     picture = random.integers(0, 256, (height, width, 3), np.uint8)
     truth, prediction = np.zeros((height, width), np.int64), np.ones((height, width), np.int64)
     truth[:5], prediction[:, 60:] = IGNORED, 2
     colours = np.array([(250, 0, 10), (0, 240, 20), (30, 0, 230), (9, 99, 199)], np.uint8)
-    canvas = draw(picture, truth, prediction, ('a', 'b', 'c', 'absent'), colours)
+    labels = {'ground truth': truth, 'prediction': prediction}
+    canvas = draw(picture, labels, ('a', 'b', 'c', 'absent'), colours)
 
     assert canvas.width == 3 * width + 4 * MARGIN and canvas.height > height + 2 * FONT_SIZE
     shown, shown_truth, shown_prediction = panels(canvas, height, width)
@@ -67,5 +68,19 @@ def test_overlay_of_a_picture_that_its_exif_data_rotate(tmp_path, capfd):
     assert bench.finished() == bench.finished(plain)
     assert sorted(path.stem for path in drawn.iterdir()) == bench.names
     with Image.open(drawn / 'p1.png') as overlay:
-        assert overlay.width == 3 * 64 + 4 * MARGIN
-        assert (next(panels(overlay, 96, 64)) == upright).all()
+        # Small pictures are magnified, three times here.
+        assert overlay.width == 3 * 192 + 4 * MARGIN
+        magnified = Image.fromarray(upright).resize((192, 288), Image.Resampling.BICUBIC)
+        assert (next(panels(overlay, 288, 192)) == np.asarray(magnified)).all()
+
+
+def test_methods_side_by_side(tmp_path, capfd):
+    bench = TinyBench(tmp_path, classes=(0, 3, 15, 18), count=2)
+    command = COMMAND.with_name('draw_methods.py')
+    given = bench.arguments('--method', 'sclip,naclip', '--out', str(tmp_path / 'drawn'), config='voc21')
+    at = given.index('--work-dir')
+    outcome = run_here(capfd, given[:at] + given[at + 2 :], command)
+    assert (outcome.code, outcome.stderr) == (0, '')
+    assert outcome.stdout.split() == [str(tmp_path / 'drawn' / f'{name}.png') for name in bench.names]
+    with Image.open(tmp_path / 'drawn' / 'p1.png') as canvas:
+        assert canvas.width == 4 * 96 * 3 + 5 * MARGIN

@@ -1,14 +1,16 @@
-"""Pictures of what was predicted: the picture, the ground truth over it, and the prediction over it, with a legend."""
+"""Pictures of what was predicted: the picture, ground truth and predictions over it, and a legend."""
 
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmseg.structures import SegDataSample
 from PIL import Image, ImageDraw, ImageFont
 
 from ..datasets.square import central_square
@@ -16,6 +18,9 @@ from ..datasets.square import central_square
 OPACITY = 0.6
 FONT_SIZE = 14
 MARGIN = 8
+
+#: Least pixels of a panel's shorter side.
+SMALL = 160
 SWATCH = 14
 
 
@@ -42,27 +47,32 @@ def blend(picture: np.ndarray, labels: np.ndarray, colours: np.ndarray) -> np.nd
 
 
 def draw(
-    picture: np.ndarray, truth: np.ndarray, prediction: np.ndarray, classes: Sequence[str], colours: np.ndarray
+    picture: np.ndarray, labels: Mapping[str, np.ndarray], classes: Sequence[str], colours: np.ndarray
 ) -> Image.Image:
-    """Three panels side by side under their titles, and a legend of the classes that occur in either.
+    """A picture and labels over it, side by side under their titles, with a legend of the classes that occur.
 
-    A class name is followed by [gt] or [pred] where only one of the two has it.
+    Pictures under :data:`SMALL` pixels are magnified by a whole number.
+
+    Args:
+        picture: (H, W, 3) uint8, RGB.
+        labels: (H, W) of each panel behind the picture, by its title. Of two, the legend says which classes one alone
+            has, by its title.
     """
-    height, width = truth.shape
+    factor = -(-SMALL // min(picture.shape[:2]))
+    if factor > 1:
+        size = tuple(factor * side for side in picture.shape[1::-1])
+        picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+        labels = {title: of.repeat(factor, 0).repeat(factor, 1) for title, of in labels.items()}
+    height, width = picture.shape[:2]
     font = ImageFont.load_default(FONT_SIZE)
     line = FONT_SIZE + 6
-    panels = {
-        'picture': picture,
-        'ground truth': blend(picture, truth, colours),
-        'prediction': blend(picture, prediction, colours),
-    }
+    panels = {'picture': picture, **{title: blend(picture, of, colours) for title, of in labels.items()}}
     total = MARGIN + len(panels) * (width + MARGIN)
-    in_truth, in_prediction = (
-        set(np.unique(labels).tolist()) & set(range(len(classes))) for labels in (truth, prediction)
-    )
+    occurring = {title: set(np.unique(of).tolist()) & set(range(len(classes))) for title, of in labels.items()}
     entries = []
-    for index in sorted(in_truth | in_prediction):
-        only = '' if index in in_truth & in_prediction else ' [gt]' if index in in_truth else ' [pred]'
+    for index in sorted(set().union(*occurring.values())):
+        having = [title for title, of in occurring.items() if index in of]
+        only = f' [{having[0]}]' if len(labels) == 2 and len(having) == 1 else ''
         entries.append((tuple(colours[index].tolist()), f'{classes[index]}{only}'))
     places, x, y = [], MARGIN, 0
     for _, text in entries:
@@ -85,6 +95,15 @@ def draw(
     return canvas
 
 
+def picture_of(dataset: BaseDataset, sample: SegDataSample) -> np.ndarray:
+    """The picture (H, W, 3) uint8, RGB, that a sample's labels lie on."""
+    load = dataset.pipeline.transforms[0]
+    image = Image.fromarray(load(dict(img_path=sample.img_path))['img'][..., ::-1])
+    if sample.get('central_square'):
+        image = central_square(image, sample.central_square, Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
 class OverlayHook(Hook):
     """Draws every picture of a run into ``folder`` as ``<name>.png``; it changes no setting of the run.
 
@@ -100,16 +119,12 @@ class OverlayHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: list | None = None
     ) -> None:
         dataset = runner.test_loop.dataloader.dataset
-        metainfo, load = dataset.metainfo, dataset.pipeline.transforms[0]
-        colours = palette(metainfo)
+        colours = palette(dataset.metainfo)
         for sample in outputs:
-            image = Image.fromarray(load(dict(img_path=sample.img_path))['img'][..., ::-1])
-            if sample.get('central_square'):
-                image = central_square(image, sample.central_square, Image.Resampling.BICUBIC)
-            picture = np.asarray(image)
-            truth, prediction = (
-                field.data.squeeze(0).cpu().numpy() for field in (sample.gt_sem_seg, sample.pred_sem_seg)
-            )
+            labels = {
+                title: field.data.squeeze(0).cpu().numpy()
+                for title, field in (('ground truth', sample.gt_sem_seg), ('prediction', sample.pred_sem_seg))
+            }
             path = self.folder / f'{self.names[sample.sample_idx]}.png'
             path.parent.mkdir(parents=True, exist_ok=True)
-            draw(picture, truth, prediction, metainfo['classes'], colours).save(path)
+            draw(picture_of(dataset, sample), labels, dataset.metainfo['classes'], colours).save(path)

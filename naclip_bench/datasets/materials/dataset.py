@@ -68,17 +68,33 @@ def test_scene(name: str, scale: int = 1) -> Scene:
 
 @TRANSFORMS.register_module()
 class DrawPicture(BaseTransform):
-    """What ``LoadPicture`` does, from the seed in ``img_path``: adds img (BGR), img_shape and ori_shape."""
+    """What ``LoadPicture`` does, from the seed in ``img_path``: adds img (BGR), img_shape and ori_shape.
+
+    Args:
+        scale: see :func:`test_scene`; for figures, with the same of :class:`DrawMask`.
+    """
+
+    def __init__(self, scale: int = 1) -> None:
+        self.scale = scale
 
     def transform(self, results: dict) -> dict:
-        results['img'] = np.ascontiguousarray(test_scene(results['img_path']).picture[..., ::-1])
+        results['img'] = np.ascontiguousarray(test_scene(results['img_path'], self.scale).picture[..., ::-1])
         results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
         return results
 
 
 @TRANSFORMS.register_module()
 class DrawMask(LoadMask):
-    """What ``LoadMask`` does, from the seed in ``seg_map_path``."""
+    """What ``LoadMask`` does, from the seed in ``seg_map_path``.
+
+    Args:
+        scale: see :class:`DrawPicture`.
+        **kwargs: see :class:`LoadMask`.
+    """
+
+    def __init__(self, scale: int = 1, **kwargs: object) -> None:
+        super().__init__(**kwargs)
+        self.scale = scale
 
     def read(self, path: str) -> np.ndarray:
-        return test_scene(path).labels
+        return test_scene(path, self.scale).labels

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from labels import cut, load, save, save_pictures, state
 from PIL import Image
+from tiny import COMMAND, run_here
 
 from naclip_bench import parallel
 from naclip_bench.errors import BenchError
@@ -355,3 +356,9 @@ def test_cityscapes_train_ids_for_label_ids(cityscapes, tmp_path):
 def test_cityscapes_without_annotations(cityscapes, tmp_path):
     with pytest.raises(BenchError, match=r'Cityscapes: found no gtFine/val/\*/\*_gtFine_\* in'):
         convert_cityscapes(cityscapes, tmp_path / 'data')
+
+
+def test_the_benchmark_of_data_runs(capfd):
+    outcome = run_here(capfd, ['--pictures', '3', '--repeats', '1'], COMMAND.with_name('benchmark_data.py'))
+    assert (outcome.code, outcome.stderr) == (0, '')
+    assert outcome.stdout.count('convert') == 2 and '│ check ' in outcome.stdout

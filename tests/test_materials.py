@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import re
@@ -240,8 +241,9 @@ def test_training_writes_weights_that_load(capfd, tmp_path, monkeypatch):
     threads = torch.get_num_threads()
     main()
     torch.set_num_threads(threads)
-    log = [json.loads(line) for line in (tmp_path / 'log.jsonl').read_text().splitlines()]
-    assert [entry['step'] for entry in log] == [1, 2] and 0 <= log[-1]['accuracy'] <= 1
+    log = [*csv.DictReader((tmp_path / 'log.csv').read_text().splitlines())]
+    assert [entry['batch'] for entry in log] == ['1', '2'] and 0 <= float(log[-1]['accuracy']) <= 1
+    assert Image.open(tmp_path / 'log.png').width > 500
     assert FrozenCLIP('materials', str(tmp_path / 'materials.safetensors')).weights_hash != WEIGHTS_HASH
 
 

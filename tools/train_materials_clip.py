@@ -1,10 +1,13 @@
 """Train the tiny CLIP of the Materials benchmark from nothing, on drawn scenes and their captions alone.
 
 python tools/train_materials_clip.py --steps 1500 --out work_dirs/materials_clip
+python tools/train_materials_clip.py --curve docs/materials_training.csv     draw a log's curve, train nothing
 """
 
 from __future__ import annotations
 
+import argparse
+import csv
 import json
 import math
 import sys
@@ -145,8 +148,28 @@ def save(model: CLIP, path: Path) -> None:
     temporary.replace(path)
 
 
+def draw_curve(log: Path, picture: Path) -> None:
+    """Loss and zero-shot accuracy of a log over its batches."""
+    from matplotlib.figure import Figure
+
+    with log.open(newline='') as file:
+        rows = list(csv.DictReader(file))
+    figure = Figure(figsize=(7.7, 3.3), dpi=100, layout='constrained')
+    loss = figure.subplots()
+    accuracy = loss.twinx()
+    loss.plot(*zip(*((int(row['batch']), float(row['loss'])) for row in rows), strict=True), color='tab:blue')
+    measured = [(int(row['batch']), 100 * float(row['accuracy'])) for row in rows if row['accuracy']]
+    if measured:
+        accuracy.plot(*zip(*measured, strict=True), color='tab:red', marker='.')
+    loss.set(xlabel='batch', ylim=(0, None))
+    loss.set_ylabel('contrastive loss', color='tab:blue')
+    accuracy.set(ylim=(0, 100))
+    accuracy.set_ylabel('zero-shot accuracy, validation, %', color='tab:red')
+    figure.savefig(picture)
+
+
 def main() -> None:
-    parser = CommandParser(description=__doc__)
+    parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('--steps', type=int, default=1800, help='batches (default: %(default)s)')
     add('--minutes', type=float, default=math.inf, help='end after so long, the whole schedule run by the clock')
@@ -155,7 +178,10 @@ def main() -> None:
     add('--seed', type=int, default=0)
     add('--threads', type=int, default=1, help='of torch (default: %(default)s)')
     add('--out', type=Path, default=Path('work_dirs/materials_clip'), help='folder of weights and log')
+    add('--curve', type=Path, metavar='LOG', help='draw the curve of a log.csv into a PNG beside it, and train nothing')
     arguments = parser.parse_args()
+    if arguments.curve:
+        return draw_curve(arguments.curve, arguments.curve.with_suffix('.png'))
     torch.manual_seed(arguments.seed)
     torch.set_num_threads(arguments.threads)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -171,7 +197,10 @@ def main() -> None:
     validation = pictures_of(single), torch.tensor([scene.seen()[0] for scene in single])
     scenes = ScenesAndCaptions(arguments.seed, arguments.batch, size, tokenize)
     begin = time.perf_counter()
-    log = (arguments.out / 'log.jsonl').open('w')
+    log_path = arguments.out / 'log.csv'
+    # A line a batch, seen at once by who follows it.
+    log = csv.DictWriter(log_path.open('w', newline='', buffering=1), ('batch', 'loss', 'accuracy', 'seconds'))
+    log.writeheader()
     batches = iter(torch.utils.data.DataLoader(scenes, batch_size=None, num_workers=1))
     step, progress = 0, 0.0
     while progress < 1:
@@ -195,13 +224,14 @@ def main() -> None:
         seconds = time.perf_counter() - begin
         progress = max(step / arguments.steps, seconds / 60 / arguments.minutes)
         scenes.progress.fill_(progress)
-        entry = dict(step=step, loss=round(loss.item(), 4), seconds=round(seconds, 1), progress=round(progress, 4))
+        entry = dict(batch=step, loss=round(loss.item(), 4), seconds=round(seconds, 1))
         if step % 100 == 0 or progress >= 1:
             entry['accuracy'] = round(accuracy(averaged.module, *validation, tokenize), 4)
             save(averaged.module, arguments.out / 'materials.safetensors')
-        print(json.dumps(entry), file=log, flush=True)
+        log.writerow(entry)
         if step % 20 == 0 or 'accuracy' in entry:
             print(json.dumps(entry), flush=True)
+    draw_curve(log_path, log_path.with_suffix('.png'))
 
 
 if __name__ == '__main__':

@@ -192,7 +192,7 @@ def test_paper_columns_equal_the_papers_values(everything, form, capsys):
     for key, rows in expected.items():
         # A page leaves out the cells in which a row has nothing.
         assert {label: found[key].get(label) for label in rows} == rows, key
-    assert set(found) <= {*expected, ('naclip/sigma', 'mIoU')}
+    assert set(found) <= {*expected, ('naclip/sigma', 'mIoU'), ('materials/methods', 'mIoU')}
 
 
 def test_csv_and_json_hold_every_value(everything):
@@ -350,6 +350,20 @@ def test_a_row_that_stands_in_two_tables_as_the_same_run_is_one():
     assert first.leaves == find_rows(plan, ['Vanilla', 'Reduced'])[0].leaves
 
 
+@pytest.mark.parametrize(
+    ('words', 'rows'),
+    [
+        (['clip'], ['CLIP']),
+        (['NACLIP post=none', 'CLIP'], ['CLIP', 'NACLIP']),
+        (['naclip/table1 SCLIP'], ['SCLIP', 'SCLIP']),
+        (['surg', 'maskclip'], ['MaskCLIP', 'CLIP Surgery']),
+    ],
+)
+def test_rows_are_asked_for_by_name_or_else_by_a_part_of_it(words, rows):
+    plan = make_plan([find_table('naclip/table1')], Options(datasets=('voc21',), rows=tuple(words)))
+    assert [cell.row.name for cell in plan.cells] == rows
+
+
 def test_a_page_stands_alone_and_shows_names_as_text():
     page = Page(as_html(compared(['naclip/table4'], ['Reduced', 'vanilla'])))
     assert all(address.startswith('data:') for address in page.addresses)
@@ -418,10 +432,22 @@ def test_the_command_runs_a_table_once_and_writes_it(tmp_path, capfd):
     assert json.loads((out / 'table.json').read_text())['cells'] == report['cells']
 
 
+def test_the_command_measures_what_runs_cost_together(tmp_path, capfd):
+    bench = TinyBench(tmp_path)
+    ended = command(capfd, bench, '--cost-beside', 'Reduced', '--limit', '3')
+    assert (ended.code, ended.stderr) == (0, '')
+    row = next(line for line in ended.stdout.splitlines() if line.startswith('│')).split('│')[1:-1]
+    assert [text.strip() for text in row[:3]] == ['voc21, voc20', '4', '3']
+    assert row[4].strip() == 'naclip_voc21' and float(row[-1].strip('x ')) > 0.5
+    assert not (tmp_path / 'store').exists()
+
+
 @pytest.mark.parametrize(
     ('more', 'message'),
     [
         (['--compare', 'Vanilla', 'Nothing'], 'no row that is run is called "Nothing"'),
+        (['--cost-beside', 'Reducd'], '--cost-beside: no row that is run is called "Reducd"; did you mean "Reduced"'),
+        (['--rows', 'Vanilla', '--cost-beside', 'Reduced'], 'no row that is run is called "Reduced"'),
         (['--out', 'a-file'], '--out: cannot make the folder'),
         (['--rows', 'Vanila'], '--rows: no row holds "Vanila"; did you mean "Vanilla"'),
         (['--subset', 'nowhere.txt'], '--subset: there is no file nowhere.txt'),

@@ -14,8 +14,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from naclip_bench.errors import CommandParser, run_command
 
-SETS = ('materials24', 'materials25')
-
 
 def zero_shot(pictures: int) -> tuple[float, float, float]:
     """Accuracy of CLIP on pictures of one material each, and its Wilson interval; in percent."""
@@ -48,34 +46,28 @@ def main() -> None:
     parser.add_argument('--store', type=Path, default=Path('work_dirs/results'), help='where results are kept')
     arguments = parser.parse_args()
 
-    from naclip_bench.configuration import config_names, load_config, register
+    from naclip_bench.configuration import register
 
     register()
-    from naclip_bench.reproduce.bootstrap import intervals
-    from naclip_bench.reproduce.plan import Leaf, Options, Pass, Plan
+    from naclip_bench.reproduce.plan import Options, make_plan
+    from naclip_bench.reproduce.report import make_report
     from naclip_bench.reproduce.run import run_plan
     from naclip_bench.reproduce.store import Store
+    from naclip_bench.reproduce.tables import find_tables
 
-    names = [name for name in config_names() if name.endswith(SETS)]
-    leaves = {name: Leaf(name, load_config(name), {}) for name in names}
-    # All methods and both class sets have the same pictures and weights: one pass.
-    results = run_plan(Plan([], [Pass([*leaves.values()])]), Options(limit=arguments.limit), Store(arguments.store))
+    tables, options = find_tables(['materials/methods']), Options(limit=arguments.limit)
+    plan = make_plan(tables, options)
+    (block,) = make_report(plan, run_plan(plan, options, Store(arguments.store)), tables, options).blocks
     accuracy = zero_shot(arguments.classified)
     print(f'Zero-shot classification of {arguments.classified} pictures of one material: ', end='')
     print('{:.1f} % ({:.1f} to {:.1f}).\n'.format(*accuracy))
-    print('| method | ' + ' | '.join(f'{name}: mIoU | 95 %' for name in SETS) + ' |')
-    print('| --- ' * (1 + 2 * len(SETS)) + '|')
-    methods = sorted({name.removesuffix(f'_{SETS[0]}') for name in names if name.endswith(SETS[0])})
-    rows = {}
-    for method in methods:
-        of = [leaves[f'{method}_{name}'] for name in SETS]
-        rows[method] = [
-            (results[leaf].record['metrics']['mIoU'], *intervals(leaf, results[leaf])['mIoU']) for leaf in of
-        ]
-    for method in sorted(methods, key=lambda method: rows[method][0][0]):
-        cells = ' | '.join('{:.1f} | {:.1f} to {:.1f}'.format(*values) for values in rows[method])
-        print(f'| {leaves[f"{method}_{SETS[0]}"].config.model.type} | {cells} |')
-    print(f'\n{leaves[names[0]].config.note}.')
+    print('| method | ' + ' | '.join(f'{name}: mIoU | 95 %' for name in block.datasets) + ' |')
+    print('| --- ' * (1 + 2 * len(block.datasets)) + '|')
+    for line in sorted(block.lines, key=lambda line: line.numbers[block.datasets[0]].ours):
+        numbers = [line.numbers[name] for name in block.datasets]
+        cells = ' | '.join(f'{number.ours:.1f} | {{:.1f}} to {{:.1f}}'.format(*number.interval) for number in numbers)
+        print(f'| {line.label} | {cells} |')
+    print(f'\n{block.spec.note}')
 
 
 if __name__ == '__main__':

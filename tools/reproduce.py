@@ -29,6 +29,7 @@ def parse_arguments() -> argparse.Namespace:
     add_model_arguments(parser)
     add_spread_arguments(parser)
     add('--dry-run', action='store_true', help='print what would be computed, and compute nothing')
+    add('--cost-beside', metavar='ROW', help='measure what the runs cost together beside ROW alone, and store nothing')
     add('--compare', nargs=2, metavar='ROW', help='test two rows against each other, picture by picture')
     add('--store', type=Path, default=Path('work_dirs/results'), metavar='DIR', help='results (default: %(default)s)')
     add('--out', type=Path, metavar='DIR', help='write table.md, .tex, .csv, .json and .html into DIR')
@@ -41,11 +42,12 @@ def main() -> None:
 
     register()
     from naclip_bench.files import make_folder
-    from naclip_bench.reproduce.compare import compare, find_rows
+    from naclip_bench.reproduce.compare import compare, find_row, find_rows
     from naclip_bench.reproduce.formats import print_plan, print_report, write_report
     from naclip_bench.reproduce.plan import Options, make_plan
     from naclip_bench.reproduce.report import make_report
     from naclip_bench.reproduce.run import run_plan
+    from naclip_bench.reproduce.sharing import print_sharing, sharing
     from naclip_bench.reproduce.spread import compute_of
     from naclip_bench.reproduce.store import Store
     from naclip_bench.reproduce.tables import find_tables
@@ -65,6 +67,8 @@ def main() -> None:
     rows = find_rows(plan, arguments.compare) if arguments.compare else None
     if arguments.dry_run:
         return print_plan(plan, options)
+    if arguments.cost_beside:
+        return print_sharing(sharing(plan, find_row(plan, arguments.cost_beside, '--cost-beside'), options))
     compute = compute_of(arguments.device_count, arguments.ray)
     make_folder('--out', arguments.out)
     results = run_plan(plan, options, Store(arguments.store), compute)

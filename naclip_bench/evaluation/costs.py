@@ -1,7 +1,8 @@
-"""What methods cost beside each other: the same pictures, batch by batch in turn, on one backbone."""
+"""What methods cost beside each other: the same pictures, batch by batch and in random order, on one backbone."""
 
 from __future__ import annotations
 
+import random
 import statistics
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..backbones import FrozenCLIP
+from ..console import print_whole
 from ..datasets.check import build_dataset
 from ..errors import BenchError
 from ..inference.windows import Windows
@@ -41,7 +43,9 @@ class Cost:
 
 
 def costs(configs: dict[str, Config], limit: int) -> dict[str, Cost]:
-    """Run ``limit`` pictures with each method, batch by batch in turn; reading and text vectors are apart.
+    """Run ``limit`` pictures with each method, batch by batch; reading and text vectors are apart.
+
+    In each batch the methods come in another order: what ran before, and how warm the machine is, makes up to 10 %.
 
     Args:
         configs: of each method by name, on one data set and one backbone; the first is what the others are beside.
@@ -61,21 +65,23 @@ def costs(configs: dict[str, Config], limit: int) -> dict[str, Cost]:
     models = {
         name: MODELS.build(dict(config.model, backbone=clip)).eval().to(device) for name, config in configs.items()
     }
-    found = {name: Cost() for name in models}
+    found, shuffled = {name: Cost() for name in models}, random.Random(0)
     # The first round, of one picture, warms caches and text vectors up and is not counted.
     batches = [range(1), *(range(begin, min(begin + size, count)) for begin in range(0, count, size))]
     for round_, batch in enumerate(batches):
         data = next(iter(models.values())).data_preprocessor(pseudo_collate([dataset[index] for index in batch]))
-        baseline = None
-        for name, model in models.items():
+        seconds = {}
+        for name in shuffled.sample([*models], len(models)):
+            model = models[name]
             with stages_of({} if round_ == 0 else found[name].stages) as stages:
                 model.predict(data['inputs'], data['data_samples'])
-            if round_ == 0:
-                continue
-            layouts = (Windows.over(tuple(image.shape[-2:]), model.window, model.stride) for image in data['inputs'])
-            found[name].windows += sum(map(len, layouts))
-            baseline = baseline or sum(stages.values())
-            found[name].ratios.append(sum(stages.values()) / baseline)
+            seconds[name] = sum(stages.values())
+            if round_ > 0:
+                layouts = (Windows.over(tuple(image.shape[1:]), model.window, model.stride) for image in data['inputs'])
+                found[name].windows += sum(map(len, layouts))
+        if round_ > 0:
+            for name, cost in found.items():
+                cost.ratios.append(seconds[name] / seconds[next(iter(models))])
     return found
 
 
@@ -87,4 +93,4 @@ def print_costs(found: dict[str, Cost]) -> None:
     for name, cost in found.items():
         stages = (f'{cost.stages.get(stage, 0):.1f}' for stage in STAGES)
         table.add_row(name, f'{cost.windows / cost.seconds:.2f}', *stages, f'{statistics.median(cost.ratios):.3f}x')
-    Console(highlight=False).print(table)
+    print_whole(Console(highlight=False), table)

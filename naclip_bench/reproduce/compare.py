@@ -12,7 +12,7 @@ from ..errors import BenchError, did_you_mean
 from .bootstrap import RESAMPLES, Paired, Pictures, paired
 from .plan import Leaf, Plan
 from .store import Result
-from .tables import find_table
+from .tables import Row, find_table
 
 #: Pictures that are shown of a comparison.
 SHOWN = 8
@@ -92,30 +92,38 @@ def find_rows(plan: Plan, rows: Sequence[str]) -> tuple[Compared, Compared]:
     Raises:
         BenchError: a row is not in the plan, is not run, or could be several; or the two have nothing to compare.
     """
-    known: dict[tuple[str, str, str], dict[str, Leaf]] = {}
-    for cell in plan.cells:
-        if cell.leaf is not None and cell.metric == 'mIoU':
-            row = cell.table, cell.row.name, find_table(cell.table).conditions(cell.row)
-            known.setdefault(row, {})[cell.dataset] = cell.leaf
-    first, second = (_find(row, known) for row in rows)
+    first, second = (find_row(plan, row, '--compare') for row in rows)
     if not any(second.leaves.get(dataset, leaf) is not leaf for dataset, leaf in first.leaves.items()):
         raise BenchError(f'--compare: {rows[0]} and {rows[1]} are not two runs on a data set that both have')
     return first, second
 
 
-def _find(wanted: str, known: Mapping[tuple[str, str, str], dict[str, Leaf]]) -> Compared:
+def find_row(plan: Plan, wanted: str, option: str) -> Compared:
+    """The row that is called so.
+
+    Args:
+        wanted: see :func:`find_rows`.
+        option: of the command line, for messages.
+
+    Raises:
+        BenchError: no row that is run is called so, or several are.
+    """
+    known: dict[tuple[str, Row], dict[str, Leaf]] = {}
+    for cell in plan.cells:
+        if cell.leaf is not None and cell.metric == 'mIoU':
+            known.setdefault((cell.table, cell.row), {})[cell.dataset] = cell.leaf
     found = {}
-    for (table, name, settings), leaves in known.items():
-        label = f'{name} {settings}'.strip()
-        if wanted.lower() in {text.lower() for text in (name, label, f'{table} {name}', f'{table} {label}')}:
-            found[table, label] = Compared(label, leaves)
+    for (key, row), leaves in known.items():
+        table = find_table(key)
+        if table.calls(row, wanted):
+            found[key, table.label(row)] = Compared(table.label(row), leaves)
     if not found:
-        names = {name for _, name, _ in known}
-        raise BenchError(f'--compare: no row that is run is called "{wanted}"{did_you_mean(wanted, names)}')
+        names = {row.name for _, row in known}
+        raise BenchError(f'{option}: no row that is run is called "{wanted}"{did_you_mean(wanted, names)}')
     first, *others = found.values()
     if any(other.leaves != first.leaves for other in others):
         could_be = ' or '.join(f'"{table} {label}"' for table, label in found)
-        raise BenchError(f'--compare: "{wanted}" could be {could_be}')
+        raise BenchError(f'{option}: "{wanted}" could be {could_be}')
     return first
 
 

@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
+from ..console import print_whole
 from ..files import written_beside
 from .compare import Comparison
 from .html import as_html
@@ -95,9 +96,7 @@ def print_report(report: Report) -> None:
             for line in lines:
                 values = (f'{value} {marks}'.strip() for value, marks in zip(line.texts, line.marks, strict=True))
                 table.add_row(line.label, line.what, *values, end_section=line is lines[-1])
-        # A table that is cut at the edge of a terminal, or of a file's 80 columns, has lost its numbers.
-        console.width = max(console.width, Console(width=1000).measure(table).maximum)
-        console.print(table)
+        print_whole(console, table)
         for note in block.notes():
             console.print(note, markup=False)
     for comparison in report.comparisons:
@@ -249,11 +248,11 @@ def as_csv(report: Report) -> str:
 
 
 def as_json(report: Report) -> dict:
-    keys = dict.fromkeys(block.spec.key for block in report.blocks)
+    papers = dict.fromkeys(block.spec.key.split('/')[0] for block in report.blocks)
     return {
         'schema': SCHEMA,
         'date': report.date,
-        'papers': {paper: PAPERS[paper] for paper in dict.fromkeys(key.split('/')[0] for key in keys)},
+        'papers': {paper: PAPERS[paper] for paper in papers if paper in PAPERS},
         'marks': report.marks(),
         'cells': [
             {**entry, 'paper': None if entry['paper'] is None else float(entry['paper'])} for entry in entries(report)

@@ -26,7 +26,7 @@ def as_html(report: Report) -> str:
     papers = dict.fromkeys(block.spec.key.split('/')[0] for block in report.blocks)
     return template.render(
         report=report,
-        papers=[PAPERS[paper] for paper in papers],
+        papers=[PAPERS[paper] for paper in papers if paper in PAPERS],
         meanings=MARKS,
         per_class=_per_class(list(results)),
         results=results,

@@ -32,7 +32,8 @@ class Options:
 
     Attributes:
         datasets: only these data sets; None: all of a table.
-        rows: only rows whose names hold one of these; None: all.
+        rows: only rows that are called so (see :meth:`TableSpec.calls`), or where no row is, those whose names hold one
+            of these; None: all.
         limit, subset: see :func:`select`.
     """
 
@@ -100,14 +101,15 @@ def make_plan(tables: Sequence[TableSpec], options: Options) -> Plan:
     Raises:
         BenchError: ``datasets`` or ``rows`` name nothing in the tables.
     """
-    _check_filters(tables, options)
+    _check_datasets(tables, options)
+    wanted = _wanted_rows(tables, options)
     leaves: dict[str, Leaf] = {}
     cells = []
     known = set(config_names())
     for table in tables:
         printed = {(value.row, value.settings, value.dataset, value.metric): value for value in table.values()}
         for row in table.rows:
-            if options.rows is not None and not any(word.lower() in row.name.lower() for word in options.rows):
+            if wanted is not None and row not in wanted:
                 continue
             for dataset, metric in table.columns():
                 if options.datasets is not None and dataset not in options.datasets and row.closed_form is None:
@@ -125,15 +127,26 @@ def make_plan(tables: Sequence[TableSpec], options: Options) -> Plan:
     return Plan(cells, passes_of(leaves.values()))
 
 
-def _check_filters(tables: Sequence[TableSpec], options: Options) -> None:
+def _check_datasets(tables: Sequence[TableSpec], options: Options) -> None:
     datasets = {dataset for table in tables for dataset, _ in table.columns()}
     for name in options.datasets or ():
         if name not in datasets:
             raise BenchError(f'--datasets: no table asked for has {name}{did_you_mean(name, datasets)}')
-    rows = {row.name for table in tables for row in table.rows}
-    for word in options.rows or ():
-        if not any(word.lower() in row.lower() for row in rows):
-            raise BenchError(f'--rows: no row holds "{word}"{did_you_mean(word, rows)}')
+
+
+def _wanted_rows(tables: Sequence[TableSpec], options: Options) -> set[Row] | None:
+    """The rows of ``tables`` that ``options.rows`` ask for; None: all."""
+    if options.rows is None:
+        return None
+    rows = [(table, row) for table in tables for row in table.rows]
+    wanted = set()
+    for word in options.rows:
+        found = [row for table, row in rows if table.calls(row, word)]
+        found = found or [row for _, row in rows if word.lower() in row.name.lower()]
+        if not found:
+            raise BenchError(f'--rows: no row holds "{word}"{did_you_mean(word, {row.name for _, row in rows})}')
+        wanted.update(found)
+    return wanted
 
 
 def _leaf(row: Row, dataset: str, options: Options, leaves: dict[str, Leaf]) -> Leaf:

@@ -242,7 +242,7 @@ def _block(table: TableSpec, metric: str, numbers: Sequence[Number]) -> Block:
     used = {number.cell.dataset for number in numbers}
     datasets = [dataset for dataset in columns if dataset in used]
     digits = max((number.digits for number in numbers if number.paper is not None), default=1)
-    if len(datasets) > 1 and datasets == columns:
+    if table.mean and len(datasets) > 1 and datasets == columns:
         # A mean over some of the data sets could be taken for the paper's.
         for line in lines.values():
             line.numbers[MEAN] = _mean([line.numbers.get(dataset) for dataset in datasets], digits)

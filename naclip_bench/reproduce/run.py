@@ -123,7 +123,7 @@ class OpenPass:
         loader = self._loader(share, self.model.finished.values())
         if not len(loader.batch_sampler):
             return
-        metrics = [self._metric(journals, key, finished[key]) for key in finished]
+        metrics = [self.metric(journals, key, finished[key]) for key in finished]
         with tempfile.TemporaryDirectory() as folder:
             runner = Runner(
                 model=self.model,
@@ -156,7 +156,8 @@ class OpenPass:
             )
         return seen
 
-    def _metric(self, journals: Journals, key: str, pictures: dict[str, np.ndarray]) -> ConfusionMetric:
+    def metric(self, journals: Journals, key: str, pictures: dict[str, np.ndarray]) -> ConfusionMetric:
+        """Of the leaf with this key, which has finished ``pictures``."""
         place = self.places[key]
         leaf = self.leaves[place]
         dataset = self.dataset(leaf)
@@ -195,7 +196,7 @@ class OpenPass:
         """
         for key, pictures in self.finished(store, wanted).items():
             place = self.places[key]
-            leaf, metric = self.leaves[place], self._metric(store, key, pictures)
+            leaf, metric = self.leaves[place], self.metric(store, key, pictures)
             missing = [name for name in self.names if name not in pictures]
             if missing:
                 raise BenchError(f'{leaf.name}: {len(missing)} pictures were not computed, the first {missing[0]}')

@@ -11,7 +11,7 @@ from .global_tokens import AS_CLASSIFIED
 from .papers import Value, of_table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
     """A row, by its name and settings in ``papers.csv``.
 
@@ -39,8 +39,9 @@ class TableSpec:
         key: ``naclip/table1``.
         title: what it is about.
         rows: in the paper's order.
-        datasets: of a table whose values the paper does not print; else those of its values.
+        datasets: of a table whose values no paper prints; else those of its values.
         note: what a reader must know of how our column comes about.
+        mean: a mean over the data sets says something.
     """
 
     key: str
@@ -48,6 +49,7 @@ class TableSpec:
     rows: tuple[Row, ...]
     datasets: tuple[str, ...] = ()
     note: str = ''
+    mean: bool = True
 
     def values(self) -> list[Value]:
         return of_table(*self.key.split('/'))
@@ -57,6 +59,15 @@ class TableSpec:
         if len({other.settings for other in self.rows}) == 1:
             return ''
         return ', '.join(part.strip() for part in row.settings.split(';'))
+
+    def label(self, row: Row) -> str:
+        """What a row is called: its name, and its conditions behind it."""
+        return f'{row.name} {self.conditions(row)}'.strip()
+
+    def calls(self, row: Row, wanted: str) -> bool:
+        """``wanted`` is the row's name or label, or either behind the table's key, whatever its case."""
+        names = (row.name, self.label(row))
+        return wanted.lower() in {text.lower() for name in names for text in (name, f'{self.key} {name}')}
 
     def columns(self) -> list[tuple[str, str]]:
         """(data set, metric) of each column, in the paper's order."""
@@ -398,8 +409,34 @@ def _gclip() -> list[TableSpec]:
     ]
 
 
+def _materials() -> list[TableSpec]:
+    methods = {
+        'CLIP': 'clip',
+        'MaskCLIP': 'maskclip',
+        'SCLIP': 'sclip',
+        'CLIP Surgery': 'clip_surgery',
+        'GEM': 'gem',
+        'ClearCLIP': 'clearclip',
+        'CLIPtrase': 'cliptrase',
+        'NACLIP': 'naclip',
+        'GCLIP': 'gclip',
+        'ResCLIP': 'resclip',
+        'SC-CLIP': 'scclip',
+    }
+    return [
+        TableSpec(
+            'materials/methods',
+            'every method on pictures drawn by code, with a tiny CLIP that comes along',
+            tuple(Row(name, **_method(key)) for name, key in methods.items()),
+            ('materials24', 'materials25'),
+            note='A stand-in for checking and learning: no number here is a number of any paper.',
+            mean=False,
+        )
+    ]
+
+
 #: Every table by its key.
-TABLES = {spec.key: spec for spec in [*_naclip(), *_sclip(), *_cliptrase(), *_gclip()]}
+TABLES = {spec.key: spec for spec in [*_naclip(), *_sclip(), *_cliptrase(), *_gclip(), *_materials()]}
 
 
 def find_table(key: str) -> TableSpec:

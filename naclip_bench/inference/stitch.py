@@ -52,21 +52,35 @@ class Side:
 
 
 @lru_cache(maxsize=256)
+def patch_order(side: Side, device: torch.device) -> Tensor:
+    """Patches of all windows, counted window by window, in the order in which they lie in the picture.
+
+    So ordered, the patches that a band of pixels sees are neighbours, and a slice of them is no copy.
+    """
+    centres = torch.arange(side.patches) + 0.5
+    places = torch.tensor(side.starts)[:, None] + centres * side.window / side.patches
+    return places.flatten().argsort(stable=True).to(device)
+
+
+@lru_cache(maxsize=256)
 def side_matrix(side: Side, device: torch.device) -> Tensor:
-    """R of one side, (to, windows * patches): upsample, average over the windows, resize to the original side."""
+    """R of one side, (to, windows * patches): upsample, average over the windows, resize to the original side.
+
+    Columns are in :func:`patch_order`.
+    """
     upsample = resize_matrix(side.patches, side.window)
     stacked = torch.zeros(side.size, len(side.starts), side.patches)
     hits = torch.zeros(side.size)
     for index, start in enumerate(side.starts):
         stacked[start : start + side.window, index] = upsample
         hits[start : start + side.window] += 1
-    averaged = stacked.flatten(1) / hits[:, None]
+    averaged = stacked.flatten(1)[:, patch_order(side, torch.device('cpu'))] / hits[:, None]
     matrix = resize_matrix(side.size, side.to) @ averaged if side.to != side.size else averaged
     return matrix.to(device)
 
 
 @lru_cache(maxsize=256)
-def side_bands(side: Side, band: int, device: torch.device) -> list[tuple[slice, Tensor, Tensor]]:
+def side_bands(side: Side, band: int, device: torch.device) -> list[tuple[slice, slice, Tensor]]:
     """R of one side in bands of ``band`` pixels: (pixels, the patches they see, their part of R).
 
     A band sees a few patches of each window over it; the rest of its rows of R is zero and left out.
@@ -74,8 +88,9 @@ def side_bands(side: Side, band: int, device: torch.device) -> list[tuple[slice,
     matrix, bands = side_matrix(side, torch.device('cpu')), []
     for first in range(0, side.to, band):
         part = matrix[first : first + band]
-        seen = part.any(dim=0).nonzero()[:, 0]
-        bands.append((slice(first, first + len(part)), seen.to(device), part[:, seen].contiguous().to(device)))
+        nonzero = part.any(dim=0).nonzero()
+        seen = slice(int(nonzero.min()), int(nonzero.max()) + 1)
+        bands.append((slice(first, first + len(part)), seen, part[:, seen].contiguous().to(device)))
     return bands
 
 
@@ -94,12 +109,14 @@ class PixelLogits:
         self.queries = patches.shape[1]
         rows, columns = patches.shape[2:]
         across, down = len(windows.lefts), len(windows.tops)
-        # (down, across, Q, h, w) -> (down, h, Q, across, w): window rows stacked, window columns side by side.
-        stacked = patches.unflatten(0, (down, across)).permute(0, 3, 2, 1, 4)
-        self._patches = stacked.reshape(down * rows, self.queries, across * columns)
         (height, width), (window_height, window_width) = windows.size, windows.window
         self._down = Side(height, window_height, windows.tops, rows, size[0])
         self._across = Side(width, window_width, windows.lefts, columns, size[1])
+        # (down, across, Q, h, w) -> (down, h, Q, across, w): window rows stacked, window columns side by side.
+        stacked = patches.unflatten(0, (down, across)).permute(0, 3, 2, 1, 4)
+        stacked = stacked.reshape(down * rows, self.queries, across * columns)
+        rows_in_order, columns_in_order = (patch_order(side, patches.device) for side in (self._down, self._across))
+        self._patches = stacked[rows_in_order][:, :, columns_in_order]
 
     @property
     def device(self) -> torch.device:

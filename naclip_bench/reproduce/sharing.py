@@ -91,8 +91,10 @@ def _measured(pass_: Pass, leaf: Leaf, options: Options) -> Shared:
         found.pictures = len(together.of.names)
         for first in range(0, found.pictures, together.size):
             batch = range(first, min(first + together.size, found.pictures))
-            found.together.append(together.seconds(batch))
-            found.alone.append(alone.seconds(batch))
+            # Whichever comes first finds the machine as the other left it: they take turns.
+            turns = [(found.together, together), (found.alone, alone)]
+            for seconds, run in turns if first % (2 * together.size) else reversed(turns):
+                seconds.append(run.seconds(batch))
     return found
 
 

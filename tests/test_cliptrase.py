@@ -326,7 +326,7 @@ def test_official_run(tmp_path, capfd):
     absent = [row for row in record['per_class'] if not row['pixels']]
     assert absent and all(row['IoU'] == 0 for row in absent)
     with Image.open(tmp_path / 'drawn' / 'p0.png') as overlay:
-        assert overlay.width == 3 * 48 + 4 * MARGIN
+        assert overlay.width == 3 * 192 + 4 * MARGIN  # magnified four times
 
 
 def test_what_the_configs_share_is_no_setting():

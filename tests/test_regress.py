@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny import Outcome, TinyBench, run_here
 
-from naclip_bench.backbones import FrozenCLIP
+from naclip_bench.backbones import FrozenCLIP, attend
 from naclip_bench.backbones.weights import load_clip
 from naclip_bench.configuration import CONFIGS
 from naclip_bench.methods.naclip import NACLIP
@@ -142,6 +142,15 @@ def test_an_altered_attention_is_seen(recorded, monkeypatch):
     outcome = recorded.run()
     assert_fails(outcome, f'expected {was["naclip_voc20"]:.4f} +- 0.01', f'expected {was["naclip_voc21"]:.4f} +- 0.01')
     assert outcome.stdout.count('ok ') == 1 and 'sclip_voc21' in outcome.stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='the values of Materials are of CPUs')
+def test_an_altered_attention_is_seen_on_materials(capfd, monkeypatch):
+    """What CI runs: first as it is, then without NACLIP's Gaussian."""
+    select = ('--select', 'naclip_materials24')
+    assert run_here(capfd, select, COMMAND).code == 0
+    monkeypatch.setattr(NACLIP, 'attended', lambda self, query, key, value, trunk: attend(key, key, value))
+    assert_fails(run_here(capfd, select, COMMAND), 'naclip_materials24')
 
 
 def test_altered_text_is_seen(recorded, monkeypatch):

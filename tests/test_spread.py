@@ -105,11 +105,14 @@ def test_workers_are_given_the_text(plan, store, monkeypatch):
 def test_processes_give_the_same_bits(plan, store, tmp_path):
     seen = []
 
-    def two_processes(open_pass: OpenPass, store: Store, wanted: set[str]) -> None:
-        Processes(2)(open_pass, store, wanted)
+    def two_processes(open_pass: OpenPass, store: Store, wanted: set[str]) -> int:
+        count = Processes(2)(open_pass, store, wanted)
         seen.extend(shares(store))
+        return count
 
-    assert plain_cells(run_plan(plan, Options(), store, two_processes)) == alone(plan, tmp_path / 'alone')
+    results = run_plan(plan, Options(), store, two_processes)
+    assert plain_cells(results) == alone(plan, tmp_path / 'alone')
+    assert {result.record['device']['processes'] for result in results.values()} == {2}
     assert seen == [[3, 4]] * 3
 
 

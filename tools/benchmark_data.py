@@ -90,11 +90,12 @@ def main() -> None:
     from rich.table import Table
 
     from naclip_bench.configuration import register
+    from naclip_bench.console import print_whole
 
     register()
     cores = sorted(os.sched_getaffinity(0))
     names = [f'{index:06d}' for index in range(arguments.pictures)]
-    table = Table('', '1 core, s', f'{len(cores)} cores, s', 'times as fast', 'pictures/s', title_justify='left')
+    table = Table('', '1 core, s', f'{len(cores)} cores, s', 'times as fast', 'pictures/s')
     with tempfile.TemporaryDirectory() as folder:
         make_sources(Path(folder), names)
         for what, work in works(Path(folder), names).items():
@@ -109,7 +110,7 @@ def main() -> None:
             one, every = (statistics.median(taken) for taken in seconds.values())
             table.add_row(what, f'{one:.1f}', f'{every:.1f}', f'{one / every:.2f}x', f'{len(names) / every:.0f}')
     os.sched_setaffinity(0, cores)
-    Console(highlight=False).print(table)
+    print_whole(Console(highlight=False), table)
 
 
 if __name__ == '__main__':

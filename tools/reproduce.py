@@ -22,7 +22,7 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add('tables', nargs='+', metavar='TABLE', help='naclip/table1, ... (tools/list.py tables), or "all"')
     add('--datasets', nargs='+', metavar='NAME', help='only these data sets')
-    add('--rows', nargs='+', metavar='WORD', help='only rows whose names hold one of these')
+    add('--rows', nargs='+', metavar='ROW', help='only these rows: by name, name and settings, or a part of the name')
     add('--limit', type=int, metavar='N', help='only the first N pictures')
     add('--subset', type=Path, metavar='FILE', help='only the pictures that FILE names, one a line; or voc21_50, ...')
     add('--data-root', metavar='DIR', help='folder with the data sets (default: data)')

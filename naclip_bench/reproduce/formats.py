@@ -73,7 +73,7 @@ def print_plan(plan: Plan, options: Options) -> None:
         counts = (f'{about}{count:,}' for count in (of.pictures, of.trunks, of.windows, of.separate))
         table.add_row(pass_.title, str(len(pass_.leaves)), *counts)
     if estimates:
-        console.print(table)
+        print_whole(console, table)
     console.print(
         f'{len(plan.cells)} cells: {len(runs)} to run, as {len(plan.leaves)} leaves in {len(plan.passes)} picture '
         f'passes; {formulas} by a formula; {cited} cited; {len(plan.cells) - len(runs) - formulas - cited} not run here'

@@ -18,7 +18,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 
 from ..configuration import config_names, load_config
-from ..datasets.check import is_drawn, select
+from ..datasets.check import build_dataset, is_drawn, picture_names, select
 from ..datasets.shared import picture_key
 from ..errors import BenchError, did_you_mean
 from ..inference.windows import Windows
@@ -209,21 +209,24 @@ def _windows(size: tuple[int, int], window: int | None, stride: int) -> int:
 def _sizes(config: Config, options: Options) -> tuple[list[tuple[int, int]], bool]:
     """(height, width) of the pictures as the model sees them."""
     dataset = config.test_dataloader.dataset
-    drawn = is_drawn(dataset)
-    root = None if drawn else Path(dataset.data_root)
-    paths = [] if drawn else sorted((root / dataset.data_prefix.img_path).rglob(f'*{dataset.img_suffix}'))
+    if is_drawn(dataset):
+        built = build_dataset(dataset)
+        names = picture_names(built)
+        original = [built.size_of(names[index]) for index in select(names, options.limit, options.subset)]
+        return [_resized(size, dataset.pipeline) for size in original], True
+    root = Path(dataset.data_root)
+    folder = root / dataset.data_prefix.img_path
+    paths = sorted(folder.rglob(f'*{dataset.img_suffix}'))
     if dataset.get('ann_file') and (root / dataset.ann_file).is_file():
         names = set((root / dataset.ann_file).read_text().split())
         paths = [path for path in paths if path.name.removesuffix(dataset.img_suffix) in names]
-    exact = bool(paths)
-    if exact:
-        folder = root / dataset.data_prefix.img_path
+    if paths:
         names = [path.relative_to(folder).as_posix().removesuffix(dataset.img_suffix) for path in paths]
         paths = [paths[index] for index in select(names, options.limit, options.subset, dataset.img_suffix)]
         original = [Image.open(path).size[::-1] for path in paths]
     else:
         original = [(375, 500)] * min(config.pictures, options.limit or config.pictures)
-    return [_resized(size, dataset.pipeline) for size in original], exact
+    return [_resized(size, dataset.pipeline) for size in original], bool(paths)
 
 
 def _resized(size: tuple[int, int], pipeline: Sequence[dict]) -> tuple[int, int]:

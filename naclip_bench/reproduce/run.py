@@ -188,8 +188,8 @@ class OpenPass:
             pin_memory=torch.cuda.is_available(),
         )
 
-    def seal(self, store: Store, wanted: set[str], seconds: float) -> None:
-        """Put the leaves with the keys ``wanted`` into the store.
+    def seal(self, store: Store, wanted: set[str], seconds: float, processes: int) -> None:
+        """Put the leaves with the keys ``wanted``, computed in so many seconds and processes, into the store.
 
         Raises:
             BenchError: a picture was not computed.
@@ -224,6 +224,8 @@ class OpenPass:
                 selection,
                 {name: str(value) for name, value in leaf.overrides.items()},
             )
+            # None is at work where all was finished before, and only had to be sealed.
+            record['device']['processes'] = max(processes, 1)
             store.put(key, Result(record, pictures))
 
 
@@ -232,12 +234,13 @@ def _member(leaf: Leaf) -> dict:
     return {key: value for key, value in leaf.config.model.to_dict().items() if key != 'backbone'}
 
 
-#: Computes the leaves of a pass that have the keys given, into their journals in the store.
-Compute = Callable[[OpenPass, Store, set[str]], None]
+#: Computes the leaves of a pass that have the keys given, into journals of the store; tells in how many processes.
+Compute = Callable[[OpenPass, Store, set[str]], int]
 
 
-def in_this_process(open_pass: OpenPass, store: Store, wanted: set[str]) -> None:
+def in_this_process(open_pass: OpenPass, store: Store, wanted: set[str]) -> int:
     open_pass.compute(store, open_pass.finished(store, wanted))
+    return 1
 
 
 def run_pass(open_pass: OpenPass, keys: Iterable[str], store: Store, compute: Compute = in_this_process) -> None:
@@ -250,8 +253,8 @@ def run_pass(open_pass: OpenPass, keys: Iterable[str], store: Store, compute: Co
         if claimed:
             STOPWATCH.reset()
             begin = time.perf_counter()
-            compute(open_pass, store, claimed)
-            open_pass.seal(store, claimed, time.perf_counter() - begin)
+            processes = compute(open_pass, store, claimed)
+            open_pass.seal(store, claimed, time.perf_counter() - begin, processes)
 
 
 def run_plan(plan: Plan, options: Options, store: Store, compute: Compute = in_this_process) -> dict[Leaf, Result]:

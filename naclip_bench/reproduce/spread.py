@@ -134,7 +134,7 @@ class Processes:
                 raise BenchError(f'--device-count is {count}, but this machine has {len(devices)} GPUs')
             self.devices = devices[:count]
 
-    def __call__(self, open_pass: OpenPass, store: Store, wanted: set[str]) -> None:
+    def __call__(self, open_pass: OpenPass, store: Store, wanted: set[str]) -> int:
         threads = max(1, torch.get_num_threads() // len(self.devices))
         # Not forked: a process that has used a GPU, or threads, cannot be copied.
         context = multiprocessing.get_context('spawn')
@@ -157,6 +157,7 @@ class Processes:
                 worker.terminate()
             for worker in workers.values():
                 worker.join()
+        return len(workers)
 
 
 def _check(said: Connection, worker: multiprocessing.Process) -> None:
@@ -208,7 +209,7 @@ class RayCluster:
             )
         self.resources = {'num_gpus': 1} if kind == 'GPU' else {'num_cpus': there // self.count}
 
-    def __call__(self, open_pass: OpenPass, store: Store, wanted: set[str]) -> None:
+    def __call__(self, open_pass: OpenPass, store: Store, wanted: set[str]) -> int:
         import ray
         from ray.exceptions import RayError, RayTaskError
         from ray.util.queue import Queue
@@ -242,6 +243,7 @@ class RayCluster:
             for task in running:
                 ray.cancel(task, force=True)
             sent.shutdown(force=True)
+        return len(jobs)
 
 
 def _see_that_somebody_listens(address: str) -> None:

@@ -37,6 +37,11 @@ class MaterialsDataset(BaseSegDataset):
         self.count = count
         super().__init__(**kwargs)
 
+    @staticmethod
+    def size_of(name: str) -> tuple[int, int]:
+        """(height, width) of a picture, without drawing it."""
+        return _begun(name)[1]
+
     def load_data_list(self) -> list[dict]:
         about = dict(reduce_zero_label=self.reduce_zero_label, label_map=self.label_map)
         names = [f'{seed:05d}' for seed in range(self.count)]
@@ -55,15 +60,20 @@ class Materials24Dataset(MaterialsDataset):
 
 @lru_cache(maxsize=16)
 def test_scene(name: str, scale: int = 1) -> Scene:
-    """The scene of a picture's name, each pixel drawn as ``scale`` x ``scale``; not to be written to.
+    """The scene of a picture's name, each pixel drawn as ``scale`` x ``scale``; not to be written to."""
+    rng, (height, width) = _begun(name)
+    return draw_scene(rng, scale * height, scale * width, int(rng.integers(2, 8)), scale=scale)
+
+
+def _begun(name: str) -> tuple[np.random.Generator, tuple[int, int]]:
+    """A picture's random numbers, and (height, width), which are the first of them.
 
     Short sides are 80 to 112 pixels, around the 96 that they are resized to, and sides up to 1 : 1.5.
     """
     rng = np.random.default_rng([TEST, int(name)])
     short = int(rng.integers(80, 113))
     sides = (short, int(short * rng.uniform(1.0, 1.5)))
-    height, width = sides if rng.random() < 0.75 else sides[::-1]
-    return draw_scene(rng, scale * height, scale * width, int(rng.integers(2, 8)), scale=scale)
+    return rng, sides if rng.random() < 0.75 else sides[::-1]
 
 
 @TRANSFORMS.register_module()

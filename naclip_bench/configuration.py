@@ -91,22 +91,25 @@ def method_config(name: str) -> str:
     Raises:
         BenchError: there is no such method and no such config.
     """
-    return _config_with('method', name, f'{name}_voc20')
+    return _config_with('method', 'methods', name, f'{name}_voc20')
 
 
 def dataset_config(name: str) -> str:
-    """Likewise of the data set ``name``."""
-    return _config_with('data set', name, f'naclip_{name}')
+    """Name of a config of the data set ``name``; any other name is taken for a config's own.
+
+    Raises:
+        BenchError: there is no such data set and no such config.
+    """
+    return _config_with('data set', 'datasets', name, f'naclip_{name}')
 
 
-def _config_with(part: str, name: str, config: str) -> str:
-    folder = {'method': 'methods', 'data set': 'datasets'}[part]
+def _config_with(what: str, folder: str, name: str, config: str) -> str:
     parts = [path.stem for path in (CONFIGS / '_base_' / folder).glob('*.py')]
     if name in parts:
         return config
     if name in config_names() or Path(name).is_file():
         return name
-    raise BenchError(f'there is no {part} or config {name}{did_you_mean(name, parts)}')
+    raise BenchError(f'there is no {what} or config {name}{did_you_mean(name, parts + config_names())}')
 
 
 def register() -> None:
@@ -179,10 +182,14 @@ def load_config(
         unknown = [key for key in cfg_options if key.split('.')[0] not in {*config} - FIXED]
         if unknown:
             raise BenchError(f'--cfg-options: there is no {unknown[0]}{did_you_mean(unknown[0].split(".")[0], config)}')
+        no_refinement = config.model.get('refine') is None
         try:
             config.merge_from_dict(cfg_options)
         except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise BenchError(f'--cfg-options: {error}') from None
+        if no_refinement and set(config.model.get('refine') or ()) == {'query_chunk'}:
+            # Asked for when memory ran out, it makes no refinement where there is none.
+            del config.model['refine']
     backbone = config.model.setdefault('backbone', {})
     if pretrained is not None:
         backbone['pretrained'] = None if pretrained.lower() == 'none' else pretrained

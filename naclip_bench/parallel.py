@@ -60,7 +60,7 @@ def over_cores(work: Callable[[Job], Result], jobs: Sequence[Job], what: str, fo
             # The processes are made here, before the bar has its thread.
             yield from _shown(pool.map(work, jobs, chunksize=CHUNK), len(jobs), what)
     except BrokenProcessPool:
-        raise BenchError(f'{what}: a process was killed, most likely for want of memory; run again to go on') from None
+        raise BenchError(f'{what}: a process was killed, most likely for want of memory') from None
 
 
 def _shown(results: Iterable[Result], count: int, what: str) -> Iterator[Result]:

@@ -87,3 +87,12 @@ def test_catalogue_filtered():
     assert filtered(catalogue(), ['Weights', 'l-14', 'openai']) == {'weights': [('openai', 'ViT-L-14-quickgelu')]}
     with pytest.raises(BenchError, match='did you mean "naclip"'):
         filtered(catalogue(), ['nalcip'])
+
+
+def test_a_chunk_of_queries_refines_nothing_by_itself():
+    """What is asked for when memory ran out must not turn the refinement on where there is none."""
+    chunk = {'model.refine.query_chunk': 8}
+    assert load_config('naclip_voc21', cfg_options=chunk).model == load_config('naclip_voc21').model
+    assert load_config('official/naclip_voc21', cfg_options=chunk).model.refine.query_chunk == 8
+    with_more = load_config('naclip_voc21', cfg_options={**chunk, 'model.refine.iterations': 3})
+    assert with_more.model.refine == {'query_chunk': 8, 'iterations': 3}

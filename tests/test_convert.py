@@ -109,7 +109,7 @@ def killed(job: int) -> None:
 
 
 def test_killed_process_is_told(two_cores):
-    with pytest.raises(BenchError, match='test: a process was killed, most likely for want of memory'):
+    with pytest.raises(BenchError, match=r'test: a process was killed, most likely for want of memory$'):
         list(parallel.over_cores(killed, range(20), 'test'))
 
 
@@ -359,6 +359,10 @@ def test_cityscapes_without_annotations(cityscapes, tmp_path):
 
 
 def test_the_benchmark_of_data_runs(capfd):
-    outcome = run_here(capfd, ['--pictures', '3', '--repeats', '1'], COMMAND.with_name('benchmark_data.py'))
+    command = COMMAND.with_name('benchmark_data.py')
+    outcome = run_here(capfd, ['--pictures', '3', '--repeats', '1'], command)
     assert (outcome.code, outcome.stderr) == (0, '')
     assert outcome.stdout.count('convert') == 2 and '│ check ' in outcome.stdout
+    assert run_here(capfd, ['--repeats', '0'], command).stderr == (
+        'error: --pictures and --repeats must be at least 1\n'
+    )

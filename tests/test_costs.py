@@ -15,6 +15,14 @@ def test_costs_are_of_the_same_pictures(tmp_path, capfd):
     assert all(float(row[1]) > 0 for row in rows)
 
 
+def test_no_pictures(tmp_path, capfd):
+    bench = TinyBench(tmp_path)
+    given = bench.arguments('--beside', 'naclip', '--limit', '0', config='clip_voc21')
+    at = given.index('--work-dir')
+    outcome = run_here(capfd, given[:at] + given[at + 2 :], COMMAND.with_name('benchmark.py'))
+    assert (outcome.code, outcome.stderr) == (1, 'error: --limit is 0; it must be at least 1\n')
+
+
 def test_methods_with_other_data_are_refused(tmp_path, capfd):
     bench = TinyBench(tmp_path)
     given = bench.arguments('--beside', 'official/sclip', config='clip_coco_stuff')

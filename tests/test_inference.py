@@ -156,5 +156,5 @@ def test_refinement_out_of_memory_says_what_to_lower(monkeypatch):
     logits = PixelLogits(torch.zeros(1, 3, 2, 2), Windows.over((16, 16), None, 1), (20, 30))
     refined = PAMR()(logits, torch.zeros(3, 16, 16))
     monkeypatch.setattr(torch.nn.functional, 'embedding_bag', fails)
-    with pytest.raises(BenchError, match=r'on a picture of 20x30; lower model\.refine\.query_chunk'):
+    with pytest.raises(BenchError, match=r'20x30; lower model\.refine\.query_chunk, which is 3 here'):
         refined.full()

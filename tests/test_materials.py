@@ -205,6 +205,22 @@ def test_zero_shot_classification():
     assert accuracy >= 90
 
 
+def test_the_table_of_methods_and_a_page_that_compares_two(capfd, tmp_path):
+    """All methods in one pass; thumbnails are drawn, since there are no files."""
+    store = ('--store', tmp_path / 'store', '--limit', '2')
+    compare = ('--compare', 'CLIP', 'NACLIP', '--out', tmp_path / 'out')
+    outcome = run_here(capfd, ['materials/methods', *store, *compare], TOOLS / 'reproduce.py')
+    assert outcome.code == 0, outcome.stderr
+    assert 'a number of any paper' in outcome.stdout and 'NOT THE BENCHMARK' in outcome.stdout
+    page = (tmp_path / 'out' / 'table.html').read_text()
+    assert 2 <= page.count('<img src="data:image/jpeg;base64,') <= 4
+    outcome = run_here(capfd, [*store, '--classified', '10'], TOOLS / 'materials_table.py')
+    assert outcome.code == 0, outcome.stderr
+    rows = [line for line in outcome.stdout.splitlines() if line.startswith('|')]
+    assert len(rows) == 2 + len([*(CONFIGS / '_base_' / 'methods').glob('*.py')])
+    assert '2 of 200' in outcome.stdout and 'a number of any paper' in outcome.stdout
+
+
 def run(capfd: pytest.CaptureFixture, work_dir: Path, config: str, *more: str) -> dict:
     arguments = [
         config,
@@ -244,6 +260,8 @@ def test_training_writes_weights_that_load(capfd, tmp_path, monkeypatch):
     log = [*csv.DictReader((tmp_path / 'log.csv').read_text().splitlines())]
     assert [entry['batch'] for entry in log] == ['1', '2'] and 0 <= float(log[-1]['accuracy']) <= 1
     assert Image.open(tmp_path / 'log.png').width > 500
+    outcome = run_here(capfd, ['--curve', __file__, tmp_path / 'curve.png'], TOOLS / 'train_materials_clip.py')
+    assert outcome.code == 1 and 'as a log of the training' in outcome.stderr
     assert FrozenCLIP('materials', str(tmp_path / 'materials.safetensors')).weights_hash != WEIGHTS_HASH
 
 

@@ -43,6 +43,12 @@ def test_overlay_shows_labels_in_their_colours_and_leaves_void_pixels():
     assert tuple(colours[3].tolist()) not in legend
 
 
+def test_a_thin_picture_is_not_magnified_to_a_giant():
+    thin = np.zeros((2, 300), np.int64)
+    canvas = draw(np.zeros((2, 300, 3), np.uint8), {'ground truth': thin}, ('a',), np.zeros((1, 3), np.uint8))
+    assert canvas.width == 2 * 900 + 3 * MARGIN
+
+
 @pytest.mark.parametrize('own', [[], [[1, 2, 3]] * 60], ids=['none', 'all alike'])
 def test_palette_tells_all_classes_apart(own):
     colours = palette({'classes': [str(index) for index in range(60)], 'palette': own})

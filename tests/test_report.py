@@ -1,4 +1,4 @@
-"""The papers' tables beside ours: every value where the paper has it, in every format; what is marked; the command."""
+"""The papers' tables beside ours: every value where the paper has it, in every format; what is marked."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import TinyBench, run_here
+from tiny import TinyBench
 
 from naclip_bench.catalogue import catalogue
 from naclip_bench.errors import BenchError
@@ -24,8 +24,6 @@ from naclip_bench.reproduce.plan import Options, make_plan
 from naclip_bench.reproduce.report import MEAN, make_report
 from naclip_bench.reproduce.store import Result
 from naclip_bench.reproduce.tables import TABLES, find_table, find_tables
-
-COMMAND = Path(__file__).resolve().parent.parent / 'tools' / 'reproduce.py'
 
 #: papers.csv as it is written, read without the code that is tested.
 PRINTED = list(csv.DictReader(Path(papers.__file__).with_name('papers.csv').open(newline='')))
@@ -398,69 +396,6 @@ def test_a_plan_is_printed_with_its_passes(tmp_path, capsys):
     print_plan(make_plan([find_table('naclip/table4')], options), options)
     written = capsys.readouterr().out
     assert re.search(r'voc21 +│ +2 │ +1 │ +1 │ +8 │ +16 ', written) and re.search(r'ade20k +│ +2 │ +~2,000', written)
-
-
-def command(capfd, bench, *more):
-    arguments = bench.arguments(
-        '--datasets', 'voc21', 'voc20', *more, config='naclip/table4', work_dir=bench.folder / 'store'
-    )
-    return run_here(capfd, ['--store' if word == '--work-dir' else word for word in arguments], COMMAND)
-
-
-def test_the_command_runs_a_table_once_and_writes_it(tmp_path, capfd):
-    bench, out = TinyBench(tmp_path), tmp_path / 'out'
-    compare_rows = ('--compare', 'Vanilla', 'Reduced', '--out', out, '--limit', '3')
-    ended = command(capfd, bench, *map(str, compare_rows))
-    assert ended.code == 0, ended.stderr
-    suffixes = ['md', 'tex', 'csv', 'json', 'html']
-    assert [Path(line).name for line in ended.stdout.splitlines()[-5:]] == [f'table.{suffix}' for suffix in suffixes]
-    report = json.loads((out / 'table.json').read_text())
-    assert {(cell['how'], cell['marks'], cell['pictures']) for cell in report['cells']} == {('run', 'WSC', 3)}
-    assert [cell['dataset'] for cell in report['cells']] == ['voc21', 'voc20'] * 2
-    assert all(cell['low'] <= cell['ours'] <= cell['high'] for cell in report['cells'])
-    assert report['marks'].keys() == {'W', 'S', 'C'} and len(report['comparisons']) == 2
-    page = (out / 'table.html').read_text()
-    assert page.count('<img src="data:image/jpeg;base64,') == sum(
-        len(each['pictures']) for each in report['comparisons']
-    )
-    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / 'store').glob('*.json')}
-    assert len(kept) == 4
-    again = command(capfd, bench, *map(str, compare_rows))
-    assert (
-        again.code == 0 and {path.name: path.stat().st_mtime_ns for path in (tmp_path / 'store').glob('*.json')} == kept
-    )
-    assert json.loads((out / 'table.json').read_text())['cells'] == report['cells']
-
-
-def test_the_command_measures_what_runs_cost_together(tmp_path, capfd):
-    bench = TinyBench(tmp_path)
-    ended = command(capfd, bench, '--cost-beside', 'Reduced', '--limit', '3')
-    assert (ended.code, ended.stderr) == (0, '')
-    row = next(line for line in ended.stdout.splitlines() if line.startswith('│')).split('│')[1:-1]
-    assert [text.strip() for text in row[:3]] == ['voc21, voc20', '4', '3']
-    assert row[4].strip() == 'naclip_voc21' and float(row[-1].strip('x ')) > 0.5
-    assert not (tmp_path / 'store').exists()
-
-
-@pytest.mark.parametrize(
-    ('more', 'message'),
-    [
-        (['--compare', 'Vanilla', 'Nothing'], 'no row that is run is called "Nothing"'),
-        (['--cost-beside', 'Reducd'], '--cost-beside: no row that is run is called "Reducd"; did you mean "Reduced"'),
-        (['--rows', 'Vanilla', '--cost-beside', 'Reduced'], 'no row that is run is called "Reduced"'),
-        (['--out', 'a-file'], '--out: cannot make the folder'),
-        (['--rows', 'Vanila'], '--rows: no row holds "Vanila"; did you mean "Vanilla"'),
-        (['--subset', 'nowhere.txt'], '--subset: there is no file nowhere.txt'),
-        (['--limit', '0'], '--limit is 0; it must be at least 1'),
-    ],
-)
-def test_a_mistake_ends_in_one_line_before_anything_runs(tmp_path, capfd, monkeypatch, more, message):
-    bench = TinyBench(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    Path('a-file').touch()
-    ended = command(capfd, bench, *more)
-    assert ended.code == 1 and message in ended.stderr and ended.stderr.count('\n') == 1
-    assert not (tmp_path / 'store').exists()
 
 
 @pytest.fixture(scope='module')

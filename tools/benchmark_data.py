@@ -85,6 +85,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if not hasattr(os, 'sched_setaffinity'):
         raise BenchError('this measures with one core and with all, which only Linux can be told')
+    if arguments.pictures < 1 or arguments.repeats < 1:
+        raise BenchError('--pictures and --repeats must be at least 1')
 
     from rich.console import Console
     from rich.table import Table
@@ -99,15 +101,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         make_sources(Path(folder), names)
         for what, work in works(Path(folder), names).items():
-            seconds: dict[int, list[float]] = {1: [], len(cores): []}
+            seconds: list[tuple[int, list[float]]] = [(1, []), (len(cores), [])]
             for _ in range(arguments.repeats):
-                for count, taken in seconds.items():
+                for count, taken in seconds:
                     os.sched_setaffinity(0, cores[:count])
                     with tempfile.TemporaryDirectory(dir=folder) as root:
                         begin = time.perf_counter()
                         work(Path(root))
                         taken.append(time.perf_counter() - begin)
-            one, every = (statistics.median(taken) for taken in seconds.values())
+            one, every = (statistics.median(taken) for _, taken in seconds)
             table.add_row(what, f'{one:.1f}', f'{every:.1f}', f'{one / every:.2f}x', f'{len(names) / every:.0f}')
     os.sched_setaffinity(0, cores)
     print_whole(Console(highlight=False), table)

@@ -65,9 +65,10 @@ def main() -> None:
     print('| --- ' * (1 + 2 * len(block.datasets)) + '|')
     for line in sorted(block.lines, key=lambda line: line.numbers[block.datasets[0]].ours):
         numbers = [line.numbers[name] for name in block.datasets]
-        cells = ' | '.join(f'{number.ours:.1f} | {{:.1f}} to {{:.1f}}'.format(*number.interval) for number in numbers)
-        print(f'| {line.label} | {cells} |')
-    print(f'\n{block.spec.note}')
+        spread = ['{:.1f} to {:.1f}'.format(*number.interval) if number.interval else '-' for number in numbers]
+        cells = (f'{number.ours:.1f} | {ends}' for number, ends in zip(numbers, spread, strict=True))
+        print(f'| {line.label} | {" | ".join(cells)} |')
+    print('', *block.notes(), sep='\n')
 
 
 if __name__ == '__main__':

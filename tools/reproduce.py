@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from naclip_bench.errors import CommandParser, run_command
+from naclip_bench.errors import BenchError, CommandParser, run_command
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -68,6 +68,9 @@ def main() -> None:
     if arguments.dry_run:
         return print_plan(plan, options)
     if arguments.cost_beside:
+        for option in ('compare', 'out', 'device_count', 'ray'):
+            if getattr(arguments, option) is not None:
+                raise BenchError(f'--{option.replace("_", "-")} does not go with --cost-beside, which only measures')
         return print_sharing(sharing(plan, find_row(plan, arguments.cost_beside, '--cost-beside'), options))
     compute = compute_of(arguments.device_count, arguments.ray)
     make_folder('--out', arguments.out)

@@ -1,7 +1,7 @@
 """Train the tiny CLIP of the Materials benchmark from nothing, on drawn scenes and their captions alone.
 
 python tools/train_materials_clip.py --steps 1500 --out work_dirs/materials_clip
-python tools/train_materials_clip.py --curve docs/materials_training.csv     draw a log's curve, train nothing
+python tools/train_materials_clip.py --curve docs/materials_training.csv curve.png     draw a log, train nothing
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from naclip_bench.datasets.materials.scene import (
 )
 from naclip_bench.datasets.materials.textures import MATERIALS, Texture
 from naclip_bench.datasets.preprocessor import MEAN, STD
-from naclip_bench.errors import CommandParser, run_command
+from naclip_bench.errors import BenchError, CommandParser, run_command
 
 ARCH = Path(__file__).resolve().parent.parent / 'naclip_bench' / 'pretrained' / 'materials.json'
 
@@ -152,12 +152,16 @@ def draw_curve(log: Path, picture: Path) -> None:
     """Loss and zero-shot accuracy of a log over its batches."""
     from matplotlib.figure import Figure
 
-    with log.open(newline='') as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with log.open(newline='') as file:
+            rows = list(csv.DictReader(file))
+        losses = [(int(row['batch']), float(row['loss'])) for row in rows]
+    except (OSError, KeyError, ValueError) as error:
+        raise BenchError(f'cannot read {log} as a log of the training: {error}') from None
     figure = Figure(figsize=(7.7, 3.3), dpi=100, layout='constrained')
     loss = figure.subplots()
     accuracy = loss.twinx()
-    loss.plot(*zip(*((int(row['batch']), float(row['loss'])) for row in rows), strict=True), color='tab:blue')
+    loss.plot(*zip(*losses, strict=True), color='tab:blue')
     measured = [(int(row['batch']), 100 * float(row['accuracy'])) for row in rows if row['accuracy']]
     if measured:
         accuracy.plot(*zip(*measured, strict=True), color='tab:red', marker='.')
@@ -178,10 +182,10 @@ def main() -> None:
     add('--seed', type=int, default=0)
     add('--threads', type=int, default=1, help='of torch (default: %(default)s)')
     add('--out', type=Path, default=Path('work_dirs/materials_clip'), help='folder of weights and log')
-    add('--curve', type=Path, metavar='LOG', help='draw the curve of a log.csv into a PNG beside it, and train nothing')
+    add('--curve', type=Path, nargs=2, metavar=('LOG', 'PNG'), help='draw the curve of a log.csv, and train nothing')
     arguments = parser.parse_args()
     if arguments.curve:
-        return draw_curve(arguments.curve, arguments.curve.with_suffix('.png'))
+        return draw_curve(*arguments.curve)
     torch.manual_seed(arguments.seed)
     torch.set_num_threads(arguments.threads)
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -19,8 +19,8 @@ OPACITY = 0.6
 FONT_SIZE = 14
 MARGIN = 8
 
-#: Least pixels of a panel's shorter side.
-SMALL = 160
+#: Pixels of a panel's shorter side that are worth looking at, and of its longer side to which it is magnified.
+SMALL, LARGE = 160, 1000
 SWATCH = 14
 
 
@@ -51,14 +51,15 @@ def draw(
 ) -> Image.Image:
     """A picture and labels over it, side by side under their titles, with a legend of the classes that occur.
 
-    Pictures under :data:`SMALL` pixels are magnified by a whole number.
+    Small pictures are magnified by a whole number.
 
     Args:
         picture: (H, W, 3) uint8, RGB.
         labels: (H, W) of each panel behind the picture, by its title. Of two, the legend says which classes one alone
             has, by its title.
     """
-    factor = -(-SMALL // min(picture.shape[:2]))
+    shorter, longer = sorted(picture.shape[:2])
+    factor = min(-(-SMALL // shorter), LARGE // longer)
     if factor > 1:
         size = tuple(factor * side for side in picture.shape[1::-1])
         picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))

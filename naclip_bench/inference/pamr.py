@@ -2,7 +2,7 @@
 
 Each logit map is replaced, again and again, by a mean of its neighbours weighted by how alike their colours are. The
 weights depend on the picture alone, so one sparse matrix a picture serves all queries, and queries are refined a few at
-a time: memory stays bounded, and the result is the same to the last bit whatever the number.
+a time: memory stays bounded, and their number changes the result by rounding at most.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class PAMR:
         iterations: how often the maps are averaged (NACLIP: 10).
         dilations: distances of the eight neighbours, in pixels of the original picture (NACLIP: 8 and 16).
         query_chunk: how many queries are refined at once; None: what suits the device and the picture. Lower it when
-            memory runs out. It changes no result.
+            memory runs out. It changes no result but by rounding.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class PAMR:
         Raises:
             BenchError: out of memory.
         """
-        with out_of_memory_named(size):
+        with out_of_memory_named(size, 'lower test_dataloader.batch_size'):
             resized = F.interpolate(image[None], size=size, mode='bilinear', align_corners=False)[0]
             return Neighbourhood(neighbour_index(size, self.dilations, image.device), self.affinity(resized))
 
@@ -118,17 +118,14 @@ class PAMR:
 
 
 @contextmanager
-def out_of_memory_named(size: tuple[int, int]) -> Iterator[None]:
+def out_of_memory_named(size: tuple[int, int], mend: str) -> Iterator[None]:
     """Turn a failed allocation into a line that says what to lower."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise BenchError(
-            f'PAMR ran out of memory on a picture of {size[0]}x{size[1]}; '
-            'lower model.refine.query_chunk (it changes no result)'
-        ) from None
+        raise BenchError(f'PAMR ran out of memory on a picture of {size[0]}x{size[1]}; {mend}') from None
 
 
 def neighbour_index(size: tuple[int, int], dilations: Sequence[int], device: torch.device) -> Tensor:
@@ -151,7 +148,9 @@ class RefinedLogits:
 
     def query_block(self, queries: slice) -> Tensor:
         """Refined logits of some queries at all pixels, (H, q, W)."""
-        with out_of_memory_named(self.size):
+        at_once = len(range(self.queries)[queries])
+        mend = f'lower model.refine.query_chunk, which is {at_once} here (it changes no result but by rounding)'
+        with out_of_memory_named(self.size, mend):
             # One row a pixel, so that a neighbour's logits of all queries lie side by side.
             maps = self._logits.query_block(queries).transpose(1, 2).flatten(0, 1)
             for _ in range(self._settings.iterations):

@@ -68,19 +68,24 @@ def pixel_logits(
         sizes: (H, W) of the original pictures.
     """
     results: list[list[Logits]] = [[] for _ in members]
+    near: dict[Hashable, list[Neighbourhood]] = {}
     alike: dict[tuple, list[int]] = defaultdict(list)
     for index, member in enumerate(members):
         alike[member.window, member.stride, member.window_batch].append(index)
     for indices in alike.values():
         group = [members[index] for index in indices]
-        for index, logits in zip(indices, _pixel_logits_of_like(group, images, sizes), strict=True):
+        for index, logits in zip(indices, _pixel_logits_of_like(group, images, sizes, near), strict=True):
             results[index] = logits
     return results
 
 
 def _pixel_logits_of_like(
-    members: Sequence[TrainingFreeSegmentor], images: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
+    members: Sequence[TrainingFreeSegmentor],
+    images: Sequence[Tensor],
+    sizes: Sequence[tuple[int, int]],
+    near: dict[Hashable, list[Neighbourhood]],
 ) -> list[list[Logits]]:
+    """What :func:`pixel_logits` says, of members with like windows; ``near`` collects what refinements know."""
     first = members[0]
     device, batch = first.backbone.device, first.batch_of_windows(first.backbone.device)
     layouts = [Windows.over(tuple(image.shape[-2:]), first.window, first.stride) for image in images]
@@ -110,7 +115,6 @@ def _pixel_logits_of_like(
                 of_pictures[key].append(PixelLogits(torch.stack(logits), windows, tuple(size), notes))
             first_window += len(windows)
     results: list[list[Logits]] = []
-    near: dict[Hashable, list[Neighbourhood]] = {}
     for member in members:
         logits, refine = of_pictures[member.logits_key], member.refine
         if refine is not None:

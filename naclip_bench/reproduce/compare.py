@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..datasets.check import is_drawn
 from ..errors import BenchError, did_you_mean
 from .bootstrap import RESAMPLES, Paired, Pictures, paired
 from .plan import Leaf, Plan
@@ -27,14 +28,14 @@ class Differing:
 
     Attributes:
         name: see :func:`picture_names`.
-        path: of the picture.
+        path: of the picture, or the seed that it is drawn from.
         first, second: the rows' mIoU on this picture alone, in percent.
         class_name, share: the class of the truth whose found pixels differ most, and by what part of the picture's
             scored pixels, in percent: above 0 where the first row finds more of it.
     """
 
     name: str
-    path: Path
+    path: str
     first: float
     second: float
     class_name: str
@@ -149,7 +150,6 @@ def _compare(
     scores = [100 * pictures.each().mIoU for pictures in (first, second)]
     differences = np.nan_to_num(np.abs(scores[0] - scores[1]))
     classes = [entry['class'] for entry in results[leaves[0]].record['per_class']]
-    folder, suffix = _picture_files(leaves[0])
     shown = []
     for index in np.argsort(-differences, kind='stable')[:SHOWN]:
         if not differences[index]:
@@ -161,7 +161,7 @@ def _compare(
         shown.append(
             Differing(
                 name,
-                folder / f'{name}{suffix}',
+                _path_of(name, leaves[0]),
                 *(float(score[index]) for score in scores),
                 classes[most],
                 100 * float(found[0][most] - found[1][most]),
@@ -170,7 +170,8 @@ def _compare(
     return Comparison(dataset, rows, leaves, len(first), paired(first, second), shown)
 
 
-def _picture_files(leaf: Leaf) -> tuple[Path, str]:
-    """Folder and suffix of a leaf's pictures."""
+def _path_of(name: str, leaf: Leaf) -> str:
     dataset = leaf.config.test_dataloader.dataset
-    return Path(dataset.data_root, dataset.data_prefix.img_path), dataset.get('img_suffix', '.jpg')
+    if is_drawn(dataset):
+        return name
+    return str(Path(dataset.data_root, dataset.data_prefix.img_path, f'{name}{dataset.get("img_suffix", ".jpg")}'))

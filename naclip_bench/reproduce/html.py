@@ -7,10 +7,14 @@ import io
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
-from PIL import Image, ImageOps
+from mmseg.registry import TRANSFORMS
+from PIL import Image
 
+from ..errors import BenchError
 from .bootstrap import RESAMPLES
+from .compare import Differing
 from .papers import PAPERS
+from .plan import Leaf
 from .report import MARKS, Block, Line, Number, Report, pictures, text
 
 TEMPLATE = Path(__file__).with_name('report.html.j2')
@@ -52,13 +56,14 @@ def _per_class(results: list[tuple[Block, Line, Number]]) -> dict[str, tuple[lis
     return tables
 
 
-def thumbnail(path: Path) -> str | None:
+def thumbnail(picture: Differing, leaf: Leaf) -> str | None:
     """A small copy of a picture as a data URI; None where it cannot be read any more."""
+    load = TRANSFORMS.build(leaf.config.test_dataloader.dataset.pipeline[0])
     try:
-        with Image.open(path) as image:
-            small = ImageOps.exif_transpose(image).convert('RGB')
-    except OSError:
+        pixels = load(dict(img_path=picture.path))['img']
+    except BenchError:
         return None
+    small = Image.fromarray(pixels[..., ::-1])
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     file = io.BytesIO()
     small.save(file, 'JPEG', quality=80)

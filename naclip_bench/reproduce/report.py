@@ -28,7 +28,12 @@ MARKS = {
 }
 
 #: Settings that decide how fast a run is, and no number.
-SPEED = {'model.window_batch', 'test_dataloader.batch_size', 'test_dataloader.num_workers'}
+SPEED = {
+    'model.window_batch',
+    'model.refine.query_chunk',
+    'test_dataloader.batch_size',
+    'test_dataloader.num_workers',
+}
 
 MEAN = 'mean'
 

@@ -72,13 +72,14 @@ def sharing(plan: Plan, beside: Compared, options: Options) -> list[Shared]:
     Raises:
         BenchError: a pass has no such leaf; data that are not there.
     """
-    found = []
-    for pass_ in plan.passes:
-        leaf = next((leaf for leaf in pass_.leaves if leaf in beside.leaves.values()), None)
+    alone = [next((leaf for leaf in pass_.leaves if leaf in beside.leaves.values()), None) for pass_ in plan.passes]
+    for pass_, leaf in zip(plan.passes, alone, strict=True):
         if leaf is None:
-            raise BenchError(f'--cost-beside: no run of {beside.label} shares pictures and sizes with {pass_.title}')
-        found.append(_measured(pass_, leaf, options))
-    return found
+            raise BenchError(
+                f'--cost-beside: {beside.label} has not the pictures, sizes or weights of {pass_.leaves[0].name} '
+                'and what runs with it; leave those out with --rows and --datasets'
+            )
+    return [_measured(pass_, leaf, options) for pass_, leaf in zip(plan.passes, alone, strict=True)]
 
 
 def _measured(pass_: Pass, leaf: Leaf, options: Options) -> Shared:

@@ -59,7 +59,7 @@ def add_model_arguments(parser: ArgumentParser) -> None:
         '--pretrained',
         metavar='WEIGHTS',
         help='open_clip tag (openai, laion2b_s34b_b88k, metaclip_400m, ...), a local file (.pt, .safetensors, '
-        'TorchScript archive), or "none" for made-up weights',
+        'TorchScript archive), "materials" for the tiny CLIP of Materials, or "none" for made-up weights',
     )
     add('--precision', choices=['fp32', 'bf16', 'fp16'], help='of the vision tower (default: fp32, the reference)')
     add(

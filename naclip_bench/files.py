@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,13 +37,18 @@ def make_folder(option: str, folder: Path | None) -> None:
     """Make the folder that an option names, before anything slow begins.
 
     Raises:
-        BenchError: it cannot be made.
+        BenchError: it cannot be made, or not be written into.
     """
     if folder is not None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BenchError(f'{option}: cannot make the folder {folder}: {error.strerror}') from None
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise BenchError(f'{option}: cannot write into the folder {folder}: {error.strerror}') from None
 
 
 def is_truncated(content: bytes) -> bool:

@@ -248,15 +248,17 @@ def test_what_is_not_the_benchmark_is_marked():
 
 
 def test_a_mark_stands_behind_every_number_of_its_own_in_every_format(capsys):
+    """Behind four values and their four differences."""
     report = report_of('naclip/table4', options=Options(datasets=('voc21', 'ade20k')), made_up_weights=True)
     assert report.marks() == {'W': 'made-up weights: the number means nothing'}
     print_report(report)
     written = capsys.readouterr().out
-    assert len(re.findall(r'\d\.\d W\b', written)) == 4 and 'NOT THE BENCHMARK' in written
-    assert len(re.findall(r'\d\.\d<sup>W</sup> ', as_markdown(report))) == 4
-    assert len(re.findall(r'\d\.\d\\textsuperscript\{W\}', as_latex(report))) == 4
+    assert len(re.findall(r'\d\.\d W\b', written)) == 8 and 'NOT THE BENCHMARK' in written
+    assert len(re.findall(r'\d\.\d<sup>W</sup> ', as_markdown(report))) == 8
+    assert len(re.findall(r'\d\.\d\$?\\textsuperscript\{W\}', as_latex(report))) == 8
     page = as_html(report)
     assert len(re.findall(r'<b>\d+\.\d</b><sup [^>]*>W</sup>', page)) == 4 and 'Not the benchmark.' in page
+    assert len(re.findall(r'difference [+-]\d+\.\d<sup [^>]*>W</sup>', page)) == 4
     assert [entry['marks'] for entry in formats.entries(report)] == ['W'] * 4
     assert (
         'benchmark'

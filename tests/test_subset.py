@@ -119,6 +119,13 @@ def test_bundled_subsets_follow_the_rule(key, count, real_data):
     assert len(read_subset(Path(f'{key}_{count}'))) == count
 
 
+def test_the_subset_of_drawn_pictures_follows_the_rule(tmp_path, capfd):
+    out = tmp_path / 'made.txt'
+    outcome = run_here(capfd, ['materials24', '100', '--out', out], COMMAND.with_name('make_subset.py'))
+    assert outcome.code == 0, outcome.stderr
+    assert out.read_text() == (SUBSETS / 'materials24_100.txt').read_text()
+
+
 def test_subset_says_what_it_covers():
     shown = {'a': {0}, 'b': {1, 2}}
     assert subset_text('mine', ['c', 'b', 'a'], 2, 5, shown, 4).splitlines() == [

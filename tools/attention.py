@@ -36,24 +36,27 @@ def main() -> None:
     add('--out', type=Path, metavar='FILE', help='default: work_dirs/attention/<picture>.png')
     add_model_arguments(parser)
     arguments = parser.parse_args()
+    if arguments.short_side < 1:
+        parser.error(f'--short-side is {arguments.short_side}; it must be at least 1')
     out = arguments.out or Path('work_dirs/attention') / f'{arguments.picture.stem}.png'
     if out.suffix not in ('.png', '.jpg', '.pdf', '.svg'):
         parser.error(f'--out {out}: the name must end in .png, .jpg, .pdf or .svg')
 
     from naclip_bench.configuration import load_config, method_config, register
+    from naclip_bench.files import make_folder
 
     register()
     import torch
 
     from naclip_bench.evaluation.attention import attention_maps, draw_attention
 
+    make_folder('--out', out.parent)
     configs = {
         name: load_config(method_config(name), None, arguments.pretrained, arguments.precision, arguments.cfg_options)
         for name in arguments.method.split(',')
     }
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     seen = attention_maps(arguments.picture, arguments.point, configs, arguments.short_side, device)
-    out.parent.mkdir(parents=True, exist_ok=True)
     draw_attention(seen).savefig(out)
     print(out)
 

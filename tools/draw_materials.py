@@ -45,6 +45,8 @@ def main() -> None:
     add('--count', type=int, default=12, help='of pictures (default: %(default)s)')
     add('--scale', type=int, default=1, help='draw them so many times finer (default: %(default)s, as they are run)')
     arguments = parser.parse_args()
+    if arguments.count < 1 or arguments.scale < 1:
+        parser.error('--count and --scale must be at least 1')
     from PIL import Image
 
     from naclip_bench.configuration import register
@@ -52,8 +54,9 @@ def main() -> None:
     register()
 
     from naclip_bench.datasets.materials.dataset import test_scene
+    from naclip_bench.files import make_folder
 
-    arguments.folder.mkdir(parents=True, exist_ok=True)
+    make_folder('folder', arguments.folder)
     for seed in range(arguments.count):
         name = f'{seed:05d}'
         scene = test_scene(name, arguments.scale)

@@ -24,7 +24,7 @@ def main() -> None:
     add('--limit', type=int, default=4, metavar='N', help='only the first N pictures (default: %(default)s)')
     add('--subset', type=Path, metavar='FILE', help='only the pictures that FILE names, one a line; or voc21_50, ...')
     add('--data-root', metavar='DIR', help='folder with the data sets (default: data)')
-    add('--out', type=Path, default=Path('work_dirs/methods'), metavar='DIR', help='default: %(default)s')
+    add('--out', type=Path, metavar='DIR', help='default: work_dirs/methods/<dataset>')
     add_model_arguments(parser)
     arguments = parser.parse_args()
 
@@ -35,6 +35,7 @@ def main() -> None:
     from mmengine.dataset import pseudo_collate
 
     from naclip_bench.evaluation.overlay import draw, palette, picture_of
+    from naclip_bench.evaluation.record import MADE_UP
     from naclip_bench.files import make_folder
     from naclip_bench.reproduce.plan import Leaf, Options, passes_of
     from naclip_bench.reproduce.run import OpenPass
@@ -42,12 +43,15 @@ def main() -> None:
     given = arguments.data_root, arguments.pretrained, arguments.precision, arguments.cfg_options
     methods = arguments.method.split(',')
     leaves = [Leaf(name, load_config(f'{name}_{arguments.dataset}', *given), {}) for name in methods]
-    make_folder('--out', arguments.out)
+    out = arguments.out or Path('work_dirs/methods') / arguments.dataset
+    make_folder('--out', out)
     passes = passes_of(leaves)
     if len(passes) > 1:
         raise BenchError('the methods have different data or backbones; side by side they need the same')
     drawn = OpenPass(passes[0], Options(limit=arguments.limit, subset=arguments.subset))
     dataset = drawn.datasets.first
+    if any(member.backbone.made_up for member in drawn.model.members.values()):
+        print(MADE_UP, file=sys.stderr)
     for index, name in enumerate(drawn.names):
         (sample,) = drawn.model.test_step(pseudo_collate([drawn.datasets[index]]))
         predicted = dict(zip(methods, sample.predictions.values(), strict=True))
@@ -56,7 +60,7 @@ def main() -> None:
         labels = {title: of.cpu().numpy().astype(np.int32) for title, of in labels.items()}
         for of in labels.values():
             of[labels['ground truth'] == dataset.ignore_index] = dataset.ignore_index
-        path = arguments.out / f'{name}.png'
+        path = out / f'{name}.png'
         path.parent.mkdir(parents=True, exist_ok=True)
         draw(picture_of(dataset, sample), labels, dataset.metainfo['classes'], palette(dataset.metainfo)).save(path)
         print(path)

@@ -65,13 +65,14 @@ def main() -> None:
     )
     plan = make_plan(tables, options)
     rows = find_rows(plan, arguments.compare) if arguments.compare else None
+    beside = find_row(plan, arguments.cost_beside, '--cost-beside') if arguments.cost_beside else None
     if arguments.dry_run:
         return print_plan(plan, options)
-    if arguments.cost_beside:
+    if beside:
         for option in ('compare', 'out', 'device_count', 'ray'):
             if getattr(arguments, option) is not None:
                 raise BenchError(f'--{option.replace("_", "-")} does not go with --cost-beside, which only measures')
-        return print_sharing(sharing(plan, find_row(plan, arguments.cost_beside, '--cost-beside'), options))
+        return print_sharing(sharing(plan, beside, options))
     compute = compute_of(arguments.device_count, arguments.ray)
     make_folder('--out', arguments.out)
     results = run_plan(plan, options, Store(arguments.store), compute)

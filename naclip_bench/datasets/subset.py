@@ -77,7 +77,7 @@ def shown_classes(dataset: BaseSegDataset) -> list[frozenset[int]]:
     """
     # A data set without files has a step of its own.
     kind = next((type(step) for step in dataset.pipeline.transforms if isinstance(step, LoadMask)), LoadMask)
-    loader = kind(len(dataset.metainfo['classes']), dataset.ignore_index)
+    loader = kind(num_classes=len(dataset.metainfo['classes']), ignore_index=dataset.ignore_index)
 
     def classes_of(index: int) -> frozenset[int]:
         labels = loader.labels(dataset.get_data_info(index)['seg_map_path'], dataset.reduce_zero_label)

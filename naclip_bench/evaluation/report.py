@@ -67,6 +67,8 @@ def print_benchmark(config: Config, measured: Measured) -> None:
         table.add_row(stage, f'{seconds:.3f}', share, f'{plain:.3f}' if plain is not None else '')
     table.add_row('text, once', f'{measured.text:.3f}', '', '')
     console.print(table)
+    if config.model.backbone.get('pretrained') is None:
+        console.print(f'[bold red]{MADE_UP}[/bold red]')
     precision, device = config.model.backbone.get('precision', 'fp32'), device_record(measured.device)
     lines = [
         f'{config.dataset}, {config.model.type}, {precision}, {device["name"]}, {device["threads"]} threads',

@@ -52,10 +52,11 @@ def _lines(block: Block, line: Line) -> list[Shown]:
     if all(number.paper is None for number in numbers):
         return [Shown(line.label, ours, values, marks)]
     differences = [text(number.difference, block.digits, '+') for number in numbers]
+    both = zip(marks, numbers, strict=True)
     return [
         Shown(line.label, 'paper', paper, nothing),
         Shown('', ours, values, marks),
-        Shown('', 'difference', differences, nothing),
+        Shown('', 'difference', differences, [mark if number.difference is not None else '' for mark, number in both]),
     ]
 
 

@@ -137,6 +137,9 @@ class Store:
         lock = FileLock(folder / 'lock', blocking=False)
         try:
             folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BenchError(f'the store {self.folder} cannot be written: {error.strerror}') from None
+        try:
             lock.acquire()
         except (Timeout, FileNotFoundError):
             # Another process has it, or is just taking its folder away.

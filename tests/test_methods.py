@@ -9,6 +9,7 @@ from mmseg.structures import SegDataSample
 from naclip_bench.backbones.weights import load_clip
 from naclip_bench.configuration import config_names, load_config
 from naclip_bench.errors import BenchError
+from naclip_bench.inference.pamr import PAMR
 
 STORED = golden('others.npz')
 
@@ -147,22 +148,33 @@ def test_every_type_has_variants_and_configs():
     assert types == {kind for kind, _ in VARIANTS}
 
 
-def test_shared_trunk_is_separate_runs_bit_for_bit():
+def test_shared_trunk_is_separate_runs_bit_for_bit(monkeypatch):
     """All variants in one model, some with other vocabularies, windows and refinement, against each on its own."""
     members = {f'{index}': dict(settings, type=kind, window=64) for index, (kind, settings) in enumerate(VARIANTS)}
-    members['whole'] = dict(type='NACLIP', window=None)
+    members['whole'] = dict(type='NACLIP', window=None, refine=dict(iterations=1, dilations=(2, 4)))
     # Tokens shared with other class names, logits shared with other thresholds.
     members |= {name: dict(type='NACLIP', window=64) for name in ('names', 'scale', 'refined')}
     members['scale'].update(logit_scale=10, prob_thd=0.3)
     for index, member in enumerate(members.values()):
         member.update(stride=32, class_names=('voc21', 'cityscapes')[index % 2])
         if index % 5 == 0:
-            member['refine'] = dict(iterations=2, dilations=(2, 4))
+            member['refine'] = dict(iterations=2, dilations=((2, 4), (1, 3))[index % 2])
     images = [picture(100, 75)[0], picture(64, 120)[0]]
     sizes = [(50, 70), (90, 64)]
     clip = dict(arch=TINY, pretrained=None)
     runs = count_blocks(shared := MODELS.build(dict(type='SharedTrunk', members=members, backbone=clip)))
-    together = shared.predict(images, samples_of(sizes))
+    neighbourhood, sought = PAMR.neighbourhood, []
+
+    def counted(refine, image, size):
+        sought.append((refine.dilations, size))
+        return neighbourhood(refine, image, size)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PAMR, 'neighbourhood', counted)
+        together = shared.predict(images, samples_of(sizes))
+    # Once a picture, whatever the windows and however many refine; ResCLIP's first pass has its own, of its windows.
+    of_pictures = [(dilations, size) for dilations, size in sought if size in sizes]
+    assert sorted(of_pictures) == sorted((dilations, size) for dilations in ((1, 3), (2, 4)) for size in sizes)
     # Windows of one shape with three kinds of positions, and two whole pictures.
     assert runs[0] == 3 + 2
     for name, member in members.items():

@@ -41,14 +41,14 @@ class Overrides(DictAction):
 OWN = 'own'
 
 #: Keys that say what a leaf config is; to change them would give a result another name, not another content.
-FIXED = {'protocol', 'dataset', 'pictures', 'split', 'note', 'vocabulary', 'released', 'pipelines'}
+FIXED = {'protocol', 'dataset', 'images', 'split', 'note', 'vocabulary', 'released', 'pipelines'}
 
 
 def add_config_arguments(parser: ArgumentParser) -> None:
     """What every command that runs a config takes; see :func:`config_of`."""
     add = parser.add_argument
     add('config', help='path or name of a config: configs/naclip_voc21.py, or naclip_voc21')
-    add('--data-root', metavar='DIR', help='folder with the data sets (default: data)')
+    add('--data-root', metavar='DIR', help='folder with the datasets (default: data)')
     add_model_arguments(parser)
 
 
@@ -59,7 +59,7 @@ def add_model_arguments(parser: ArgumentParser) -> None:
         '--pretrained',
         metavar='WEIGHTS',
         help='open_clip tag (openai, laion2b_s34b_b88k, metaclip_400m, ...), a local file (.pt, .safetensors, '
-        'TorchScript archive), "materials" for the tiny CLIP of Materials, or "none" for made-up weights',
+        'TorchScript archive), "materials" for the tiny CLIP of Materials, or "none" for random weights',
     )
     add('--precision', choices=['fp32', 'bf16', 'fp16'], help='of the vision tower (default: fp32, the reference)')
     add(
@@ -95,12 +95,12 @@ def method_config(name: str) -> str:
 
 
 def dataset_config(name: str) -> str:
-    """Name of a config of the data set ``name``; any other name is taken for a config's own.
+    """Name of a config of the dataset ``name``; any other name is taken for a config's own.
 
     Raises:
-        BenchError: there is no such data set and no such config.
+        BenchError: there is no such dataset and no such config.
     """
-    return _config_with('data set', 'datasets', name, f'naclip_{name}')
+    return _config_with('dataset', 'datasets', name, f'naclip_{name}')
 
 
 def _config_with(what: str, folder: str, name: str, config: str) -> str:
@@ -160,7 +160,7 @@ def load_config(
     Args:
         name: path or name of the config.
         data_root: folder that takes the place of ``data``.
-        pretrained: see :class:`FrozenCLIP`; ``none`` for made-up weights.
+        pretrained: see :class:`FrozenCLIP`; ``none`` for random weights.
         precision: fp32, bf16 or fp16.
         cfg_options: any setting by its dotted name.
     """

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .errors import BenchError
 
-#: What the last bytes of a whole file hold; decoders fill the rest of a truncated one with grey and say nothing.
+#: What the last bytes of a whole file hold; decoders fill the rest of a truncated one with gray and say nothing.
 END_MARKERS = {b'\xff\xd8': b'\xff\xd9', b'\x89P': b'IEND'}
 
 

@@ -1,4 +1,4 @@
-"""How long each step on the way of a picture took.
+"""How long each step on the way of an image took.
 
 The steps are read, trunk, method, text, stitch+decide, refine and metric. They stand in one process-wide stopwatch,
 because they are spread over the data loader, the segmentor and the metric, which mmengine builds apart.

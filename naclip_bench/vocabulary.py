@@ -135,7 +135,7 @@ def _tokenizer(context_length: int) -> open_clip.SimpleTokenizer:
 def text_vectors(backbone: FrozenCLIP, queries: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Unit text vectors of ``queries``, (Q, embed_dim) in fp32 on the backbone's device.
 
-    Each prompt's embedding is normalised, they are averaged over the templates, and the mean is normalised again.
+    Each prompt's embedding is normalized, they are averaged over the templates, and the mean is normalized again.
     Vectors are cached on disk a query, under the hash of weights, tokenizer, templates and query.
     """
     folder = cache_folder() / 'text'

@@ -20,7 +20,7 @@ register()
 settings.register_profile('suite', deadline=None)
 settings.load_profile('suite')
 
-#: Real pictures with masks in mmseg's layout; they belong to their owners and are not part of the project.
+#: Real images with masks in mmseg's layout; they belong to their owners and are not part of the project.
 REAL_DATA = Path(__file__).resolve().parents[2] / 'shared' / 'data'
 
 
@@ -43,5 +43,5 @@ def tiny_arch(tmp_path_factory):
 @pytest.fixture(scope='session')
 def real_data():
     if not REAL_DATA.is_dir():
-        pytest.skip(f'no real pictures at {REAL_DATA}')
+        pytest.skip(f'no real images at {REAL_DATA}')
     return REAL_DATA

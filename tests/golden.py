@@ -1,4 +1,4 @@
-"""The small CLIP, the pictures and the stored outputs of released code that the golden tests compare with."""
+"""The small CLIP, the images and the stored outputs of released code that the golden tests compare with."""
 
 from functools import cache
 from pathlib import Path
@@ -18,8 +18,8 @@ TINY = dict(
 )
 
 
-def picture(height, width, seed=0):
-    """(1, 3, H, W) smooth noise, already normalised."""
+def random_image(height, width, seed=0):
+    """(1, 3, H, W) smooth noise, already normalized."""
     generator = torch.Generator().manual_seed(1000 + seed + height * 10007 + width)
     coarse = torch.randn((1, 3, max(2, height // 32), max(2, width // 32)), generator=generator)
     smooth = F.interpolate(coarse, size=(height, width), mode='bicubic', align_corners=False)

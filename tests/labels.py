@@ -1,4 +1,4 @@
-"""Small masks and pictures on disk."""
+"""Small masks and images on disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def load(path: Path) -> list[list[int]]:
         return np.array(image).tolist()
 
 
-def save_pictures(folder: Path, *names: str) -> None:
+def save_images(folder: Path, *names: str) -> None:
     for name in names:
         save(folder / name, np.zeros((2, 4, 3)))
 

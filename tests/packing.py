@@ -41,13 +41,13 @@ def tar_member(name: str, kind: bytes = tarfile.REGTYPE, leads_to: str = '', siz
     return info
 
 
-def image(colour: int, file_format: str) -> bytes:
-    """A picture of 6x4 pixels, or a palette mask of the label ``colour``."""
+def image(color: int, file_format: str) -> bytes:
+    """An image of 6x4 pixels, or a palette mask of the label ``color``."""
     out = io.BytesIO()
-    picture = Image.new('P' if file_format == 'PNG' else 'RGB', (6, 4), colour)
+    drawn = Image.new('P' if file_format == 'PNG' else 'RGB', (6, 4), color)
     if file_format == 'PNG':
-        picture.putpalette(range(256))
-    picture.save(out, file_format)
+        drawn.putpalette(range(256))
+    drawn.save(out, file_format)
     return out.getvalue()
 
 

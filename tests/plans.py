@@ -17,12 +17,12 @@ from naclip_bench.reproduce.plan import Leaf, Options, Plan, passes_of
 from naclip_bench.reproduce.run import run_plan
 from naclip_bench.reproduce.store import Result, Store
 
-#: Two passes: three leaves on pictures of one size, and one on those of another.
+#: Two passes: three leaves on images of one size, and one on those of another.
 CONFIGS = (('naclip_voc21', 48), ('sclip_voc21', 48), ('naclip_voc20', 48), ('naclip_voc21', 64))
 
 
 def tiny_plan(bench: TinyBench, configs: tuple[tuple[str, int], ...] = CONFIGS) -> Plan:
-    """One leaf a config and short side; two pictures a batch."""
+    """One leaf a config and short side; two images a batch."""
     leaves = []
     for name, short_side in configs:
         changed = {
@@ -46,13 +46,13 @@ def logged(log: Path, before: Callable[[int], None] = lambda count: None) -> Cal
     """``Journal.append`` that also writes down what it is given; ``before`` is told how many came before."""
     append, count = Journal.append, 0
 
-    def append_and_log(journal: Journal, pictures: dict) -> None:
+    def append_and_log(journal: Journal, images: dict) -> None:
         nonlocal count
         before(count)
         count += 1
-        append(journal, pictures)
+        append(journal, images)
         with log.open('a') as file:
-            file.writelines(f'{journal.fingerprint} {name}\n' for name in pictures)
+            file.writelines(f'{journal.fingerprint} {name}\n' for name in images)
 
     return append_and_log
 

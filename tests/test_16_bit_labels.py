@@ -21,7 +21,7 @@ from naclip_bench.evaluation.overlay import palette
 from naclip_bench.evaluation.predictions import PredictionHook
 from naclip_bench.vocabulary import Vocabulary, class_name_file
 
-#: Key of each data set with its number of classes.
+#: Key of each dataset with its number of classes.
 LARGE = {'pc459': 459, 'ade847': 847}
 
 #: What the authors of CLIPtrase publish; ProxyCLIP and CorrCLIP have the same lists but for one apostrophe.
@@ -29,28 +29,28 @@ PUBLISHED = Path(__file__).resolve().parents[2] / 'shared' / 'classnames' / 'CLI
 
 
 class LargeBench(TinyBench):
-    """A PC459 or an ADE-847 of two small pictures with 16-bit masks, over which ``tools/test.py`` is run.
+    """A PC459 or an ADE-847 of two small images with 16-bit masks, over which ``tools/test.py`` is run.
 
     Args:
         folder: where everything lies.
-        key: of the data set.
+        key: of the dataset.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
         super().__init__(folder, count=2)
         self.key, self.last = key, LARGE[key] - 1
         config = load_config(f'naclip_{key}', data_root=str(folder / 'data')).test_dataloader.dataset
-        self.pictures, self.masks = (
+        self.images, self.masks = (
             Path(config.data_root) / config.data_prefix[part] for part in ('img_path', 'seg_map_path')
         )
-        self.pictures.mkdir(parents=True)
+        self.images.mkdir(parents=True)
         self.masks.mkdir(parents=True)
         if config.get('ann_file'):
             path = Path(config.data_root) / config.ann_file
             path.parent.mkdir(parents=True)
             path.write_text(self.list.read_text())
         for name in self.names:
-            self.picture(name).rename(self.pictures / f'{name}.jpg')
+            self.image(name).rename(self.images / f'{name}.jpg')
             self.save_labels(name, np.zeros((64, 96), np.uint16))
         self.class_names = folder / 'names.txt'
         self.words = [synonyms[0] for synonyms in Vocabulary(key).classes]
@@ -146,7 +146,7 @@ def test_confusion_of_847_classes_is_kept_as_cells():
     assert (from_cells([cells], 847) == dense).all()
 
 
-# ---- saved predictions of the other data sets
+# ---- saved predictions of the other datasets
 
 
 def test_saved_predictions_are_in_the_labels_of_the_masks(tmp_path, capfd):
@@ -168,7 +168,7 @@ def test_saved_predictions_are_in_the_labels_of_the_masks(tmp_path, capfd):
 
 
 def test_resumed_run_saves_every_prediction(tmp_path, capfd):
-    """Lost ones and those of another run are computed again, and no picture is scored twice."""
+    """Lost ones and those of another run are computed again, and no image is scored twice."""
     bench, saved = TinyBench(tmp_path), tmp_path / 'saved'
     arguments = ('--save-predictions', str(saved))
     assert bench.run(capfd, *arguments).code == 0
@@ -214,7 +214,7 @@ def test_class_names_are_the_published_ones(key, published):
 
 
 @pytest.mark.parametrize('key', LARGE)
-def test_printed_names_and_colours_tell_all_classes_apart(tmp_path, key):
+def test_printed_names_and_colors_tell_all_classes_apart(tmp_path, key):
     bench = LargeBench(tmp_path, key)
     metainfo = build_dataset(
         load_config(f'naclip_{key}', data_root=str(bench.folder / 'data')).test_dataloader.dataset

@@ -57,7 +57,7 @@ def test_two_sets_in_one_archive_are_told_apart_by_the_official_name(tmp_path):
     path = pack(tmp_path / 'two.zip', twice)
     take(path, tmp_path / 'out')
     assert files_below(tmp_path / 'out') == {path: b'set' + path.encode() for path in SET}
-    with pytest.raises(BenchError, match=r'two\.zip has the data set twice, in all/set/ and all/other/'):
+    with pytest.raises(BenchError, match=r'two\.zip has the dataset twice, in all/set/ and all/other/'):
         take(path, tmp_path / 'no', folder='third')
 
 

@@ -12,33 +12,33 @@ from naclip_bench.evaluation.attention import attention_maps, draw_attention
 
 
 @pytest.fixture
-def picture_file(tmp_path):
+def image_file(tmp_path):
     """100 wide, 60 high."""
     pixels = np.random.default_rng(0).integers(0, 256, (6, 10, 3), np.uint8).repeat(10, 0).repeat(10, 1)
     Image.fromarray(pixels).save(tmp_path / 'photo.png')
     return tmp_path / 'photo.png'
 
 
-def maps_of(picture_file, points, tiny_arch, *methods, short_side=64):
+def maps_of(image_file, points, tiny_arch, *methods, short_side=64):
     options = {'model.backbone.arch': tiny_arch}
     configs = {name: load_config(method_config(name), None, 'none', None, options) for name in methods}
-    return attention_maps(picture_file, points, configs, short_side, torch.device('cpu'))
+    return attention_maps(image_file, points, configs, short_side, torch.device('cpu'))
 
 
-def test_identity_attention_shows_the_patch_under_the_point(picture_file, tiny_arch):
+def test_identity_attention_shows_the_patch_under_the_point(image_file, tiny_arch):
     """64x107 pixels are 4x6 patches; the remainder of 11 columns belongs to the last."""
     points = [(0, 0), (99, 59), (50, 20), (15, 14), (14, 15)]
-    seen = maps_of(picture_file, points, tiny_arch, 'maskclip')
+    seen = maps_of(image_file, points, tiny_arch, 'maskclip')
     found = [tuple(np.argwhere(weights.numpy())[0]) for weights in seen.maps['maskclip']]
     assert found == [(0, 0), (3, 5), (1, 3), (0, 1), (1, 0)]
     assert torch.equal(seen.maps['maskclip'].sum((1, 2)), torch.ones(5))
     assert seen.seen == pytest.approx((60, 96 * 100 / 107))
 
 
-def test_several_methods_share_one_trunk(picture_file, tiny_arch):
-    together = maps_of(picture_file, [(30, 30)], tiny_arch, 'naclip', 'sclip', 'gem')
+def test_several_methods_share_one_trunk(image_file, tiny_arch):
+    together = maps_of(image_file, [(30, 30)], tiny_arch, 'naclip', 'sclip', 'gem')
     for name, weights in together.maps.items():
-        assert torch.equal(weights, maps_of(picture_file, [(30, 30)], tiny_arch, name).maps[name])
+        assert torch.equal(weights, maps_of(image_file, [(30, 30)], tiny_arch, name).maps[name])
     assert draw_attention(together).axes[1].get_title() == 'naclip'
 
 
@@ -49,14 +49,14 @@ def test_several_methods_share_one_trunk(picture_file, tiny_arch):
         ((0, 0), ['naclp'], 'there is no method or config naclp; did you mean "naclip"'),
     ],
 )
-def test_what_cannot_be_is_said(picture_file, tiny_arch, point, methods, message):
+def test_what_cannot_be_is_said(image_file, tiny_arch, point, methods, message):
     with pytest.raises(BenchError, match=message):
-        maps_of(picture_file, [point], tiny_arch, *methods)
+        maps_of(image_file, [point], tiny_arch, *methods)
 
 
-def test_command(picture_file, tiny_arch, tmp_path, capfd):
+def test_command(image_file, tiny_arch, tmp_path, capfd):
     def attention(*more):
-        given = [picture_file, '--point', '30,30', '--method', 'naclip,clip', '--pretrained', 'none', *more]
+        given = [image_file, '--point', '30,30', '--method', 'naclip,clip', '--pretrained', 'none', *more]
         given += ['--cfg-options', f'model.backbone.arch={tiny_arch}']
         return run_here(capfd, given, COMMAND.with_name('attention.py'))
 

@@ -3,13 +3,13 @@
 import open_clip
 import pytest
 import torch
-from golden import TINY, golden, largest_difference, picture
+from golden import TINY, golden, largest_difference, random_image
 from safetensors.torch import save_file
 
 from naclip_bench.backbones import FrozenCLIP
 from naclip_bench.backbones.positions import interpolate_positions
-from naclip_bench.backbones.weights import made_up_weights
-from naclip_bench.datasets.preprocessor import PicturePreprocessor
+from naclip_bench.backbones.weights import random_weights
+from naclip_bench.datasets.preprocessor import ImagePreprocessor
 from naclip_bench.errors import BenchError
 
 CPU = torch.device('cpu')
@@ -24,13 +24,13 @@ def backbone():
 def reference():
     """open_clip's own model with the same weights."""
     model = open_clip.CLIP(**TINY).eval()
-    model.load_state_dict(made_up_weights(model.state_dict()))
+    model.load_state_dict(random_weights(model.state_dict()))
     return model
 
 
 def test_image_embedding_is_the_released_one(backbone):
     expected = golden('naclip.npz')['tiny/openai/cls/224x224']
-    assert largest_difference(backbone.encode_image(picture(224, 224)), expected) < 1e-5
+    assert largest_difference(backbone.encode_image(random_image(224, 224)), expected) < 1e-5
 
 
 def test_positions_are_the_released_ones(backbone):
@@ -48,13 +48,13 @@ def test_positions_of_the_trained_grid_are_untouched():
 
 @torch.no_grad()
 def test_every_block_is_open_clips(backbone, reference):
-    tokens = reference.visual._embeds(picture(224, 224))
-    trunk = backbone.trunk(picture(224, 224), 12, outputs=range(12), attention=[3])
+    tokens = reference.visual._embeds(random_image(224, 224))
+    trunk = backbone.trunk(random_image(224, 224), 12, outputs=range(12), attention=[3])
     assert trunk.grid == (14, 14)
     for index, block in enumerate(reference.visual.transformer.resblocks):
         if index == 3:
-            normalised = block.ln_1(tokens)
-            _, expected = block.attn(normalised, normalised, normalised, average_attn_weights=False)
+            normalized = block.ln_1(tokens)
+            _, expected = block.attn(normalized, normalized, normalized, average_attn_weights=False)
             assert largest_difference(trunk.attention[3], expected) < 1e-5
         tokens = block(tokens)
         # The residual stream grows from block to block, and its rounding with it.
@@ -72,15 +72,16 @@ def test_text_trimmed_to_its_length_is_open_clips(backbone, reference):
 def test_weights_trained_with_gelu():
     arch = {**TINY, 'quick_gelu': False, 'vision_cfg': {**TINY['vision_cfg'], 'patch_size': 14}}
     model = open_clip.CLIP(**arch).eval()
-    model.load_state_dict(made_up_weights(model.state_dict()))
+    model.load_state_dict(random_weights(model.state_dict()))
     ours, texts = FrozenCLIP(arch, None), open_clip.SimpleTokenizer()(['a photo of a cat.'])
     with torch.no_grad():
-        assert largest_difference(ours.encode_image(picture(224, 224)), model.encode_image(picture(224, 224))) < 1e-5
+        image = random_image(224, 224)
+        assert largest_difference(ours.encode_image(image), model.encode_image(image)) < 1e-5
         assert largest_difference(ours.encode_text(texts), model.encode_text(texts)) < 1e-5
 
 
 def test_a_remainder_of_pixels_is_not_seen(backbone):
-    whole, longer = picture(224, 224), torch.zeros(1, 3, 239, 230)
+    whole, longer = random_image(224, 224), torch.zeros(1, 3, 239, 230)
     longer[..., :224, :224] = whole
     assert torch.equal(backbone.trunk(longer, 2).tokens, backbone.trunk(whole, 2).tokens)
 
@@ -89,7 +90,7 @@ def test_a_remainder_of_pixels_is_not_seen(backbone):
 def test_low_precision_is_near_fp32(backbone, precision):
     low = FrozenCLIP(TINY, None, precision)
     assert low.dtype != torch.float32
-    a, b = (model.encode_image(picture(224, 224)).float() for model in (low, backbone))
+    a, b = (model.encode_image(random_image(224, 224)).float() for model in (low, backbone))
     assert torch.cosine_similarity(a, b).item() > 0.99
     assert low.weights_hash == backbone.weights_hash
 
@@ -105,7 +106,7 @@ def test_trunk_flops_count_the_matrix_products(backbone):
 
 
 def state_dict():
-    return made_up_weights(open_clip.CLIP(**TINY).state_dict())
+    return random_weights(open_clip.CLIP(**TINY).state_dict())
 
 
 def test_weights_are_the_same_from_any_file(tmp_path, backbone):
@@ -172,12 +173,12 @@ def test_tag_from_a_filled_hugging_face_cache(tmp_path, monkeypatch):
     loaded = FrozenCLIP(arch, 'someone')
     assert loaded.weights_name == 'someone'
     assert loaded.weights_hash == FrozenCLIP(TINY, None).weights_hash
-    assert not loaded.made_up
-    # Some tags were trained with other colours than OpenAI's; pictures are normalised with theirs.
-    preprocessor = PicturePreprocessor.of(loaded.colours)
+    assert not loaded.random_weights
+    # Some tags were trained with other colors than OpenAI's; images are normalized with theirs.
+    preprocessor = ImagePreprocessor.of(loaded.colors)
     blue_green_red = torch.tensor([255, 0, 51], dtype=torch.uint8)[:, None, None]
-    normalised = preprocessor(dict(inputs=[blue_green_red]))['inputs'][0]
-    assert torch.allclose(normalised.flatten(), torch.tensor([(0.2 - 0.5) / 0.25, -1.0, 1.0]))
+    normalized = preprocessor(dict(inputs=[blue_green_red]))['inputs'][0]
+    assert torch.allclose(normalized.flatten(), torch.tensor([(0.2 - 0.5) / 0.25, -1.0, 1.0]))
 
 
 @pytest.mark.parametrize(

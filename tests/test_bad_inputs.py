@@ -29,7 +29,7 @@ def bench(tmp_path: Path) -> TinyBench:
 def earlier(bench: TinyBench) -> Callable[[], None]:
     """Leave an earlier run's files in the work folder; what is returned sees that they are untouched."""
     files = {
-        bench.work_dir / 'pictures' / 'pictures-0.jsonl': b'{"run": "earlier"}\n',
+        bench.work_dir / 'images' / 'images-0.jsonl': b'{"run": "earlier"}\n',
         bench.work_dir / 'result.json': b'{"schema": 1}\n',
     }
     for path, content in files.items():
@@ -38,7 +38,7 @@ def earlier(bench: TinyBench) -> Callable[[], None]:
 
     def untouched() -> None:
         assert {path: path.read_bytes() for path in files} == files
-        assert len(list((bench.work_dir / 'pictures').iterdir())) == 1
+        assert len(list((bench.work_dir / 'images').iterdir())) == 1
         assert not list(bench.folder.rglob('*.tmp'))
 
     return untouched
@@ -61,7 +61,7 @@ def test_the_tiny_run_itself_has_nothing_wrong(bench, capfd):
     outcome = bench.run(capfd)
     assert outcome.code == 0 and 'error' not in outcome.stderr
     assert list(bench.finished()) == bench.names
-    assert bench.result()['pictures']['count'] == len(bench.names)
+    assert bench.result()['images']['count'] == len(bench.names)
 
 
 # ---- the data
@@ -72,10 +72,8 @@ def test_the_tiny_run_itself_has_nothing_wrong(bench, capfd):
     [
         pytest.param(lambda bench: bench.voc.rename(bench.voc.with_name('elsewhere')), ('JPEGImages',), id='folder'),
         pytest.param(lambda bench: bench.list.unlink(), ('val.txt',), id='list'),
-        pytest.param(lambda bench: bench.list.write_text(''), ('holds no pictures',), id='no pictures in the list'),
-        pytest.param(
-            lambda bench: bench.picture('p2').unlink(), ('1 of 4 pictures are missing', 'p2.jpg'), id='picture'
-        ),
+        pytest.param(lambda bench: bench.list.write_text(''), ('holds no images',), id='no images in the list'),
+        pytest.param(lambda bench: bench.image('p2').unlink(), ('1 of 4 images are missing', 'p2.jpg'), id='image'),
         pytest.param(lambda bench: bench.mask('p3').unlink(), ('1 of 4 masks are missing', 'p3.png'), id='mask'),
     ],
 )
@@ -86,12 +84,12 @@ def test_missing_data_say_the_expected_layout(bench, earlier, capfd, lose, fragm
     earlier()
 
 
-def test_folder_of_pictures_without_any(bench, earlier, capfd):
-    """A data set that has no list of its pictures."""
+def test_folder_of_images_without_any(bench, earlier, capfd):
+    """A dataset that has no list of its images."""
     root = bench.folder / 'data' / 'ade' / 'ADEChallengeData2016'
     for part in ('images', 'annotations'):
         (root / part / 'validation').mkdir(parents=True)
-    assert_one_line(bench.run(capfd, config='naclip_ade20k'), f'{root} holds no pictures', 'images/validation/*.jpg')
+    assert_one_line(bench.run(capfd, config='naclip_ade20k'), f'{root} holds no images', 'images/validation/*.jpg')
     earlier()
 
 
@@ -117,9 +115,9 @@ def halve_mask(bench: TinyBench, name: str) -> None:
 @pytest.mark.parametrize(
     ('damage', 'fragments'),
     [
-        pytest.param(lambda b: b.picture('p2').write_text('a page'), ('picture', 'p2.jpg', 'decoded'), id='no picture'),
-        pytest.param(lambda b: b.picture('p2').write_bytes(b''), ('picture', 'p2.jpg', 'decoded'), id='empty picture'),
-        pytest.param(lambda b: cut(b.picture('p3')), ('picture', 'p3.jpg', 'truncated'), id='half a picture'),
+        pytest.param(lambda b: b.image('p2').write_text('a page'), ('image', 'p2.jpg', 'decoded'), id='no image'),
+        pytest.param(lambda b: b.image('p2').write_bytes(b''), ('image', 'p2.jpg', 'decoded'), id='empty image'),
+        pytest.param(lambda b: cut(b.image('p3')), ('image', 'p3.jpg', 'truncated'), id='half an image'),
         pytest.param(lambda b: cut(b.mask('p2')), ('mask', 'p2.png', 'truncated'), id='half a mask'),
         pytest.param(lambda b: relabel(b, 'p2', 21), ('p2.png holds label 21', '0..20'), id='label outside'),
         pytest.param(lambda b: save_rgb_mask(b, 'p3'), ('p3.png', '3 channels'), id='RGB mask'),
@@ -142,14 +140,14 @@ def test_label_outside_is_told_as_it_stands_in_the_file(bench, capfd):
 def test_resumed_after_repair_equals_an_uninterrupted_run(bench, capfd):
     whole = bench.folder / 'uninterrupted'
     assert bench.run(capfd, work_dir=whole).code == 0
-    content = bench.picture('p2').read_bytes()
-    cut(bench.picture('p2'))
+    content = bench.image('p2').read_bytes()
+    cut(bench.image('p2'))
     assert_one_line(bench.run(capfd), 'p2.jpg', 'truncated')
     assert_kept(bench, ['p0', 'p1'])
     # Still damaged: the same line again, and nothing is lost by trying.
     assert_one_line(bench.run(capfd, '--resume'), 'p2.jpg', 'truncated')
     assert_kept(bench, ['p0', 'p1'])
-    bench.picture('p2').write_bytes(content)
+    bench.image('p2').write_bytes(content)
     assert bench.run(capfd, '--resume').code == 0
     assert bench.finished() == bench.finished(whole)
     assert bench.result()['per_class'] == bench.result(whole)['per_class']
@@ -158,9 +156,9 @@ def test_resumed_after_repair_equals_an_uninterrupted_run(bench, capfd):
 
 def test_error_in_a_loading_process_is_one_line_too(bench):
     """torch raises a worker's error with its traceback as the message; in a real process, as a user runs it."""
-    cut(bench.picture('p3'))
+    cut(bench.image('p3'))
     outcome = run_process(bench.arguments(options={'test_dataloader.num_workers': 1}))
-    assert_one_line(outcome, f'error: the picture {bench.picture("p3")} is truncated')
+    assert_one_line(outcome, f'error: the image {bench.image("p3")} is truncated')
     assert_kept(bench, ['p0', 'p1'])
 
 
@@ -173,7 +171,7 @@ def test_error_in_a_loading_process_is_one_line_too(bench):
         pytest.param((), {'model.type': 'NACLLIP'}, ('"NACLLIP"', 'did you mean "NACLIP"'), id='method'),
         pytest.param((), {'model.type': 'EncoderDecoder'}, ('EncoderDecoder', 'known: '), id='no method of ours'),
         pytest.param(
-            (), {'test_dataloader.dataset.type': 'VOC20Dataset'}, ('did you mean "PascalVOC20Dataset"',), id='data set'
+            (), {'test_dataloader.dataset.type': 'VOC20Dataset'}, ('did you mean "PascalVOC20Dataset"',), id='dataset'
         ),
         pytest.param((), {'model.strid': 8}, ('model.strid', 'did you mean "stride"'), id='setting'),
         pytest.param((), {'model.backbone.arhc': 1}, ('model.backbone.arhc', '"arch"'), id='setting of the backbone'),
@@ -219,8 +217,8 @@ def test_class_names_of_ones_own_with_a_class_missing(bench, earlier, capfd):
 @pytest.mark.parametrize(
     ('content', 'fragments'),
     [
-        pytest.param(b'p1\np9\n', ('p9 is not in the data set', 'did you mean'), id='unknown picture'),
-        pytest.param(b'.\n', ('. is not in the data set',), id='no name at all'),
+        pytest.param(b'p1\np9\n', ('p9 is not in the dataset', 'did you mean'), id='unknown image'),
+        pytest.param(b'.\n', ('. is not in the dataset',), id='no name at all'),
         pytest.param(b'\n', ('it is empty',), id='empty'),
         pytest.param(b'\xff\xd8\xff', ('is no text',), id='no text'),
     ],
@@ -293,7 +291,7 @@ def test_logits_that_are_not_finite(bench, capfd, broken):
 
 
 def test_out_of_memory_in_refinement_is_never_skipped(bench, capfd, monkeypatch):
-    journal, embedding_bag = bench.work_dir / 'pictures' / 'pictures-0.jsonl', torch.nn.functional.embedding_bag
+    journal, embedding_bag = bench.work_dir / 'images' / 'images-0.jsonl', torch.nn.functional.embedding_bag
 
     def full_from_the_second_batch(*args: object, **kwargs: object) -> torch.Tensor:
         if journal.exists():
@@ -313,13 +311,13 @@ def test_out_of_memory_in_refinement_is_never_skipped(bench, capfd, monkeypatch)
     ('arguments', 'options', 'changed'),
     [
         pytest.param((), {'model.stride': 8}, 'another method (stride);', id='stride'),
-        pytest.param(('--limit', '3'), {}, 'another list of pictures;', id='pictures'),
+        pytest.param(('--limit', '3'), {}, 'another list of images;', id='images'),
         pytest.param((), {'model.templates': 'photo'}, 'another method (templates), prompts;', id='prompts'),
         pytest.param(
             (),
             {'test_dataloader.dataset.pipeline.1.scale': '(2048,64)'},
-            'another data set (pipeline);',
-            id='size of the pictures',
+            'another dataset (pipeline);',
+            id='size of the images',
         ),
     ],
 )
@@ -341,7 +339,7 @@ def test_resuming_with_what_only_changes_the_speed(bench, capfd):
 @pytest.mark.parametrize('line', [0, 2], ids=['head', 'middle'])
 def test_damaged_journal_is_refused(bench, capfd, line):
     assert bench.run(capfd).code == 0
-    path = bench.work_dir / 'pictures' / 'pictures-0.jsonl'
+    path = bench.work_dir / 'images' / 'images-0.jsonl'
     lines = path.read_bytes().splitlines(keepends=True)
     lines[line] = lines[line][: len(lines[line]) // 2] + b'\n'
     path.write_bytes(b''.join(lines))

@@ -1,4 +1,4 @@
-"""The check of a data set finds each fault, by a message of its own, and none in a sound set."""
+"""The check of a dataset finds each fault, by a message of its own, and none in a sound set."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COUNT, SIZE = 12, (10, 8)
 
 @pytest.fixture(autouse=True)
 def lists(tmp_path, monkeypatch):
-    """Official lists of a dozen pictures; every other one of "voc" is of "context" too, as two thirds really are."""
+    """Official lists of a dozen images; every other one of "voc" is of "context" too, as two thirds really are."""
     folder = tmp_path / 'splits'
     folder.mkdir()
     names = {split: [f'{split}_{index:02}' for index in range(COUNT)] for split in split_names()}
@@ -46,25 +46,25 @@ def lists(tmp_path, monkeypatch):
 
 
 class TinySet:
-    """The pictures of an official list, and masks between them of all ``labels``, with or without ``void``."""
+    """The images of an official list, and masks between them of all ``labels``, with or without ``void``."""
 
     def __init__(self, folder: Path, key: str, labels: range, void: int | None = None, split: str | None = None):
         self.key, self.data = key, folder / 'data'
         config = load_config(dataset_config(key), str(self.data))
         self.config, settings = config, config.test_dataloader.dataset
         root = Path(settings.data_root)
-        self.pictures, self.masks = (root / settings.data_prefix[part] for part in ('img_path', 'seg_map_path'))
+        self.images, self.masks = (root / settings.data_prefix[part] for part in ('img_path', 'seg_map_path'))
         self.suffixes = settings.img_suffix, settings.seg_map_suffix
         self.names = list(official_list(split or config.split))
-        for path in (self.pictures, self.masks):
+        for path in (self.images, self.masks):
             path.mkdir(parents=True, exist_ok=True)
         self.list = root / settings.ann_file if settings.get('ann_file') else None
         if self.list:
             self.list.parent.mkdir(parents=True)
             self.write_list()
-        picture = Image.new('RGB', SIZE[::-1], (90, 120, 30)).resize((32, 40))
+        image = Image.new('RGB', SIZE[::-1], (90, 120, 30)).resize((32, 40))
         for index, name in enumerate(self.names):
-            picture.save(self.picture(name))
+            image.save(self.image(name))
             mask = np.resize(labels[index::COUNT], SIZE).repeat(4, 0).repeat(4, 1)
             mask[:4] = mask[0, 0] if void is None else void
             self.save(name, mask)
@@ -72,8 +72,8 @@ class TinySet:
     def write_list(self) -> None:
         self.list.write_text('\n'.join(self.names) + '\n')
 
-    def picture(self, name: str) -> Path:
-        return self.pictures / f'{name}{self.suffixes[0]}'
+    def image(self, name: str) -> Path:
+        return self.images / f'{name}{self.suffixes[0]}'
 
     def mask(self, name: str) -> Path:
         return self.masks / f'{name}{self.suffixes[1]}'
@@ -133,12 +133,12 @@ def make(tmp_path) -> Callable[..., TinySet]:
 
 
 @pytest.mark.parametrize('key', KEYS)
-def test_bundled_list_has_the_pictures_that_the_config_says(key, monkeypatch):
+def test_bundled_list_has_the_images_that_the_config_says(key, monkeypatch):
     monkeypatch.undo()
     official_list.cache_clear()
     config = load_config(dataset_config(key))
     names = official_list(config.split)
-    assert len(set(names)) == len(names) == config.pictures
+    assert len(set(names)) == len(names) == config.images
     assert list(names) == sorted(names)
     assert not any('.' in name or '/' in name for name in names)
     assert not Deviation.of([f'some_folder/{name}' for name in names], config.split)
@@ -149,21 +149,19 @@ def test_unknown_list():
         official_list('vok')
 
 
-def test_missing_and_extra_picture(make):
+def test_missing_and_extra_image(make):
     voc = make('voc21')
     gone, voc.names[3] = voc.names[3], 'stranger'
-    for path in (voc.picture, voc.mask):
+    for path in (voc.image, voc.mask):
         path(gone).rename(path('stranger'))
     voc.write_list()
     assert_only(voc.problems(), 'official list', f'missing: 1 ({gone}); extra: 1 (stranger)', 'take out what is extra')
 
 
-def test_pictures_of_another_list(make):
-    """VOC's pictures below Pascal Context's folder: half of them are of that list too."""
+def test_images_of_another_list(make):
+    """VOC's images below Pascal Context's folder: half of them are of that list too."""
     context = make('pc60', split='voc')
-    message = (
-        f'{COUNT} of {COUNT} pictures are of the list "voc", {COUNT // 2} of "context" | two data sets are swapped'
-    )
+    message = f'{COUNT} of {COUNT} images are of the list "voc", {COUNT // 2} of "context" | two datasets are swapped'
     assert_only(context.problems(), 'official list', message)
 
 
@@ -181,7 +179,7 @@ def test_nothing_wrong_with_a_sound_set(make, key):
     for index, label in enumerate(report.contents.scored):
         assert label == index + first
         assert report.contents.pixels[label] == sum((mask == label).sum() for mask in masks) > 0
-        assert report.contents.pictures[label] == sum((mask == label).any() for mask in masks)
+        assert report.contents.images[label] == sum((mask == label).any() for mask in masks)
     assert report.contents.with_unscored == sum(((mask == void) | (mask < first)).any() for mask in masks)
 
 
@@ -196,20 +194,20 @@ def relabel(data: TinySet, name: str, label: int) -> None:
     data.save(name, labels)
 
 
-def colour(path: Path) -> None:
+def color(path: Path) -> None:
     Image.open(path).convert('RGB').save(path)
 
 
 #: What is done to one file, the check that finds it, and its message.
 FAULTS = {
     'missing mask': (lambda s, n: s.mask(n).unlink(), 'masks there', '1 of 12 masks are missing'),
-    'missing picture': (lambda s, n: s.picture(n).unlink(), 'pictures there', '1 of 12 pictures are missing'),
-    'half a picture': (lambda s, n: cut(s.picture(n)), 'pictures whole', '1 of 12 pictures end in the middle'),
-    'no picture': (lambda s, n: s.picture(n).write_text('a'), 'pictures whole', '1 of 12 pictures cannot be decoded'),
+    'missing image': (lambda s, n: s.image(n).unlink(), 'images there', '1 of 12 images are missing'),
+    'half an image': (lambda s, n: cut(s.image(n)), 'images whole', '1 of 12 images end in the middle'),
+    'no image': (lambda s, n: s.image(n).write_text('a'), 'images whole', '1 of 12 images cannot be decoded'),
     'half a mask': (lambda s, n: cut(s.mask(n)), 'masks whole', '1 of 12 masks end in the middle'),
     'no mask': (lambda s, n: s.mask(n).write_text('a'), 'masks whole', '1 of 12 masks cannot be decoded'),
     'other size': (lambda s, n: s.save(n, s.labels(n)[4:]), 'sizes agree', 'context_05: 36x32 for 40x32'),
-    'RGB mask': (lambda s, n: colour(s.mask(n)), 'one label a pixel', '1 of 12 masks hold colours in place of labels'),
+    'RGB mask': (lambda s, n: color(s.mask(n)), 'one label a pixel', '1 of 12 masks hold colors in place of labels'),
     'label outside': (
         lambda s, n: relabel(s, n, 60),
         'labels in range',
@@ -230,20 +228,20 @@ def test_fault_of_one_file_has_its_own_message(make, fault):
 def test_several_faults_are_all_told_and_only_the_first_files(make):
     voc = make('voc21')
     for name in voc.names[:5]:
-        cut(voc.picture(name))
+        cut(voc.image(name))
     voc.mask(voc.names[7]).write_text('a page')
     found = voc.problems()
-    assert list(found) == ['pictures whole', 'masks whole']
-    assert found['pictures whole'].startswith('5 of 12 pictures end in the middle: voc_00; voc_01; voc_02; ... |')
+    assert list(found) == ['images whole', 'masks whole']
+    assert found['images whole'].startswith('5 of 12 images end in the middle: voc_00; voc_01; voc_02; ... |')
     assert found['masks whole'].startswith('1 of 12 masks cannot be decoded: voc_07 |')
 
 
-def test_mask_without_its_picture_where_the_folder_is_the_list(make):
+def test_mask_without_its_image_where_the_folder_is_the_list(make):
     ade = make('ade20k')
-    ade.picture(ade.names[4]).unlink()
+    ade.image(ade.names[4]).unlink()
     found = ade.problems()
     assert list(found) == ['official list', 'no mask alone']
-    assert found['no mask alone'].startswith('masks without their picture: 1 (ade20k_04.png) |')
+    assert found['no mask alone'].startswith('masks without their image: 1 (ade20k_04.png) |')
 
 
 # ---- masks of another kind
@@ -260,7 +258,7 @@ def test_void_border_lost(make, lost):
 
 UNREDUCED = {'reduce_zero_label': False}
 
-#: A data set, the masks that lie in its place, settings, which checks find it besides "kind of masks", what it is taken
+#: A dataset, the masks that lie in its place, settings, which checks find it besides "kind of masks", what it is taken
 #: for, and the remedy.
 OTHERS = {
     'ADE20K reduced already': ('ade20k', (range(150), 255), {}, ['void'], 'ADE20K with one taken off', 'one off again'),
@@ -311,9 +309,9 @@ def test_fingerprint_is_of_names_and_labels_alone(make):
     assert verify(voc.config).contents.fingerprint == expected.hexdigest()
 
     name = voc.names[3]
-    coloured = Image.open(voc.mask(name))
-    coloured.putpalette(list(range(256)) * 3)
-    coloured.save(voc.mask(name), compress_level=0)
+    colored = Image.open(voc.mask(name))
+    colored.putpalette(list(range(256)) * 3)
+    colored.save(voc.mask(name), compress_level=0)
     Image.fromarray(voc.labels(voc.names[4]).astype(np.uint16)).save(voc.mask(voc.names[4]))
     voc.names.reverse()
     voc.write_list()
@@ -330,7 +328,7 @@ def test_fingerprint_is_of_names_and_labels_alone(make):
 
 
 @pytest.mark.parametrize('orientation', [1, 3, 6, 8])
-def test_size_is_that_of_the_upright_picture(tmp_path, orientation):
+def test_size_is_that_of_the_upright_image(tmp_path, orientation):
     exif = Image.Exif()
     exif[274] = orientation
     Image.new('RGB', (32, 16)).save(tmp_path / 'a.jpg', exif=exif)
@@ -349,14 +347,14 @@ def test_labels_of_sixteen_bits(tmp_path):
 def test_processes_change_nothing(make, monkeypatch):
     """Also where pairs are many enough that other processes do the work."""
     voc = make('voc21')
-    pairs = [Pair(str(voc.picture(name)), str(voc.mask(name))) for name in voc.names] * 6
-    cut(voc.picture(voc.names[1]))
+    pairs = [Pair(str(voc.image(name)), str(voc.mask(name))) for name in voc.names] * 6
+    cut(voc.image(voc.names[1]))
     digests = []
     for cores in (1, 2):
         monkeypatch.setattr(parallel, 'cores', lambda cores=cores: cores)
         digests.append([(found.digest, found.faults) for found in over_cores(examine, pairs, 'test', fork=False)])
     assert digests[0] == digests[1]
-    assert sum('picture truncated' in faults for _, faults in digests[0]) == 6
+    assert sum('image truncated' in faults for _, faults in digests[0]) == 6
 
 
 def test_processes_start_without_torch():
@@ -388,7 +386,7 @@ def test_command(make, capfd):
     pixels = sum((voc.labels(name) == 20).sum() for name in voc.names)
     assert any(line.split() == ['tvmonitor', str(pixels), '1'] for line in histogram(outcome.stdout))
 
-    cut(voc.picture(voc.names[2]))
+    cut(voc.image(voc.names[2]))
     assert run_here(capfd, [*arguments, '--quick'], CHECK).code == 0
     outcome = run_here(capfd, arguments, CHECK)
     assert outcome.code == 1 and 'voc_02' in outcome.stdout
@@ -406,23 +404,23 @@ def test_command_without_the_data(tmp_path, capfd):
     outcome = run_here(capfd, ['voc21', '--data-root', tmp_path], CHECK)
     assert outcome.code == 1 and 'there is no' in outcome.stdout and 'prepare_data.py' in outcome.stdout
     outcome = run_here(capfd, ['voc12'], CHECK)
-    assert outcome.code == 1 and outcome.stderr.startswith('error: there is no data set or config voc12; did you mean')
+    assert outcome.code == 1 and outcome.stderr.startswith('error: there is no dataset or config voc12; did you mean')
     assert outcome.stderr.count('\n') == 1
 
 
 def test_own_data_by_a_config(tmp_path, capfd):
     """No official list, and no kind of masks to expect."""
-    for folder in ('pictures', 'masks'):
+    for folder in ('images', 'masks'):
         (tmp_path / folder).mkdir()
     for index in range(COUNT):
-        Image.new('RGB', (8, 6)).save(tmp_path / 'pictures' / f'{index}.jpg')
+        Image.new('RGB', (8, 6)).save(tmp_path / 'images' / f'{index}.jpg')
         Image.fromarray(np.full((6, 8), index % 3, np.uint8)).save(tmp_path / 'masks' / f'{index}.png')
     config = tmp_path / 'mine.py'
     dataset = dict(
         type='BaseSegDataset',
         metainfo=dict(classes=('background', 'cat', 'dog')),
         data_root=str(tmp_path),
-        data_prefix=dict(img_path='pictures', seg_map_path='masks'),
+        data_prefix=dict(img_path='images', seg_map_path='masks'),
     )
     base = [str(CONFIGS / '_base_' / part) for part in ('methods/naclip.py', 'common.py')]
     config.write_text(f'_base_ = {base!r}\ndataset = "mine"\ntest_dataloader = dict(dataset={dataset!r})\n')
@@ -440,17 +438,17 @@ def test_a_run_says_that_its_data_are_not_the_official_list(tmp_path, lists, cap
     lacks, has = 'missing: 12 (voc_00, voc_01, voc_02, ...)', 'extra: 4 (p0, p1, p2, ...)'
     assert lines == [f'note: the data are not the official list "voc": {lacks}; {has}']
     assert 'of the list "voc" 12 are missing, 4 are extra' in outcome.stdout
-    assert bench.result()['pictures']['official_list'] == {'name': 'voc', 'missing': 12, 'extra': 4}
+    assert bench.result()['images']['official_list'] == {'name': 'voc', 'missing': 12, 'extra': 4}
 
     (tmp_path / 'splits' / 'voc.txt').write_text('p0\np1\np2\np3\n')
     official_list.cache_clear()
     outcome = bench.run(capfd, '--limit', '2', work_dir=tmp_path / 'whole')
     assert outcome.code == 0 and 'official list' not in outcome.stdout
     result = json.loads((tmp_path / 'whole' / 'result.json').read_text())
-    assert result['pictures']['official_list'] == {'name': 'voc', 'missing': 0, 'extra': 0}
+    assert result['images']['official_list'] == {'name': 'voc', 'missing': 0, 'extra': 0}
 
 
-def test_real_pictures_have_nothing_wrong_but_that_they_are_few(real_data, monkeypatch):
+def test_real_images_have_nothing_wrong_but_that_they_are_few(real_data, monkeypatch):
     monkeypatch.undo()
     official_list.cache_clear()
     for key in sorted(MASKS.keys() - {'cityscapes', 'pc459', 'ade847'}):

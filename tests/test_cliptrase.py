@@ -1,9 +1,9 @@
-"""CLIPtrase equals its released code, from picture files to scores, and what its settings promise besides."""
+"""CLIPtrase equals its released code, from image files to scores, and what its settings promise besides."""
 
 import numpy as np
 import pytest
 import torch
-from golden import TINY, golden, largest_difference, picture
+from golden import TINY, golden, largest_difference, random_image
 from mmengine.dataset import Compose, pseudo_collate
 from mmseg.registry import METRICS, MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample
@@ -40,15 +40,15 @@ def cliptrase(class_names='voc20', **settings):
 @pytest.mark.parametrize('block', [11, 12])
 def test_tokens_and_correlations(block):
     model = cliptrase(cluster_layer=block)
-    tokens, trunk = model.window_tokens(picture(224, 224))
+    tokens, trunk = model.window_tokens(random_image(224, 224))
     assert largest_difference(tokens, STORED['feat/224x224']) < 1e-5
     assert largest_difference(model.correlations(trunk)[:, ::4], STORED[f'attn{block}[::4]/224x224']) < 1e-5
 
 
 @pytest.fixture(scope='module')
 def loaded(tmp_path_factory):
-    """The two stored pictures and masks as the official pipeline reads them from files."""
-    folder = tmp_path_factory.mktemp('pictures')
+    """The two stored images and masks as the official pipeline reads them from files."""
+    folder = tmp_path_factory.mktemp('images')
     steps = load_config('official/cliptrase_voc20_224').test_dataloader.dataset.pipeline
     pipeline = Compose([TRANSFORMS.build(step) for step in steps])
     samples = []
@@ -64,7 +64,7 @@ def loaded(tmp_path_factory):
 
 @pytest.mark.parametrize(('eps', 'min_samples'), [(0.7, 3), (2.0, 4)])
 def test_whole_loop(loaded, eps, min_samples):
-    """From picture files to scores: clustered matrix, DBSCAN's labels, prediction, ground truth and scores."""
+    """From image files to scores: clustered matrix, DBSCAN's labels, prediction, ground truth and scores."""
     stored = {key.removeprefix('loop/'): value for key, value in STORED.items() if key.startswith('loop/')}
     config = load_config('official/cliptrase_voc20_224')
     config.model.update(backbone=dict(arch=TINY, pretrained=None), eps=eps, min_samples=min_samples)
@@ -116,7 +116,7 @@ def test_all_noise_changes_nothing():
     logits = torch.randn(1, 12, 5)
     assert torch.equal(regional_mean(logits, own), logits)
     settings = dict(window=None, vote='labels')
-    images = [picture(64, 96)[0]]
+    images = [random_image(64, 96)[0]]
     voted = cliptrase(eps=1e-6, **settings).predict(images)[0].pred_sem_seg.data
     plain = cliptrase(cluster=None, **settings).predict(images)[0].pred_sem_seg.data
     assert torch.equal(voted, plain)
@@ -144,7 +144,7 @@ def test_majority_and_its_ties():
 
 @torch.no_grad()
 def test_modules_switched_off_are_clip_itself():
-    image = picture(112, 176)
+    image = random_image(112, 176)
     text = cliptrase().text[0]
     plain = MODELS.build(dict(type='PlainCLIP', class_names='voc20', backbone=dict(arch=TINY, pretrained=None)))
     expected, trunk = plain.window_tokens(image)
@@ -158,7 +158,7 @@ def test_modules_switched_off_are_clip_itself():
 
 @torch.no_grad()
 def test_every_setting_changes_the_logits():
-    images, samples = [picture(96, 128)[0]], [SegDataSample(metainfo=dict(ori_shape=(96, 128)))]
+    images, samples = [random_image(96, 128)[0]], [SegDataSample(metainfo=dict(ori_shape=(96, 128)))]
     variants = [
         dict(),
         dict(recover=None),
@@ -173,7 +173,7 @@ def test_every_setting_changes_the_logits():
         dict(min_samples=6),
         dict(weigh_by_cls=True),
     ]
-    # At this eps every one of them finds clusters in so small a picture.
+    # At this eps every one of them finds clusters in so small an image.
     found = [cliptrase(**{'eps': 0.3, **settings})(images, samples, mode='tensor')[0] for settings in variants]
     for index, logits in enumerate(found):
         for other in range(index):
@@ -184,7 +184,7 @@ def test_every_setting_changes_the_logits():
 @pytest.mark.parametrize('precision', ['fp32', 'bf16', 'fp16'])
 def test_attention_weights_gather_what_the_block_gathers(precision):
     model = CLIPtrase(class_names='voc20', backbone=dict(arch=TINY, pretrained=None, precision=precision))
-    trunk = model.backbone.trunk(picture(48, 80), model.shared_depth, model.inner_outputs)
+    trunk = model.backbone.trunk(random_image(48, 80), model.shared_depth, model.inner_outputs)
     weights = model.attention_weights(trunk)
     assert weights.shape == (1, 2, 16, 16)
     assert torch.allclose(weights.float().sum(-1), torch.tensor(3.0), atol=2e-2)
@@ -194,7 +194,7 @@ def test_attention_weights_gather_what_the_block_gathers(precision):
     assert largest_difference(model.backbone.head(gathered), model.dense_tokens(trunk)) < tolerance
     # With a block before the last recovered, the last attends as CLIP does.
     earlier = CLIPtrase(class_names='voc20', backbone=dict(arch=TINY, pretrained=None, precision=precision), layer=9)
-    trunk = earlier.backbone.trunks(picture(48, 80), [earlier.need])[0]
+    trunk = earlier.backbone.trunks(random_image(48, 80), [earlier.need])[0]
     assert torch.allclose(earlier.attention_weights(trunk).float().sum(-1), torch.tensor(1.0), atol=2e-2)
 
 
@@ -209,7 +209,7 @@ def test_attention_weights_gather_what_the_block_gathers(precision):
         (dict(layer=2), 'cluster_layer is 1'),
         (dict(eps=0), 'eps must be above 0'),
         (dict(min_samples=0), 'min_samples at least 1'),
-        (dict(vote='labels'), 'for whole pictures'),
+        (dict(vote='labels'), 'for whole images'),
         (dict(vote='labels', window=None, refine=dict()), 'not refined'),
     ],
 )
@@ -223,7 +223,7 @@ def test_logits_that_are_not_finite_are_refused(settings):
     model = cliptrase(**settings)
     model.backbone.clip.visual.transformer.resblocks[9].mlp.c_proj.bias.data[0] = float('nan')
     with pytest.raises(BenchError, match='not finite'):
-        model.predict([picture(224, 224)[0]])
+        model.predict([random_image(224, 224)[0]])
 
 
 # ---- the authors' protocol

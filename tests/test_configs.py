@@ -3,7 +3,7 @@
 import pytest
 from mmseg.registry import DATASETS, MODELS
 
-from naclip_bench.catalogue import catalogue, filtered
+from naclip_bench.catalog import catalog, filtered
 from naclip_bench.configuration import CONFIGS, config_names, find_config, load_config
 from naclip_bench.errors import BenchError
 from naclip_bench.evaluation.record import short_side
@@ -32,7 +32,7 @@ def test_a_config_is_whole(name):
     assert len(Vocabulary(config.model.class_names)) == len(dataset.METAINFO['classes'])
     assert config.protocol == ('official' if name.startswith('official/') else 'common')
     assert name.removesuffix('_224').endswith(f'_{config.dataset}')
-    assert config.pictures > 0
+    assert config.images > 0
 
 
 @pytest.mark.parametrize('benchmark', BENCHMARKS + LARGE)
@@ -45,7 +45,7 @@ def test_common_protocol(benchmark):
 
 @pytest.mark.parametrize('benchmark', BENCHMARKS)
 def test_official_protocol(benchmark):
-    """Whole pictures on VOC, and PAMR 10 x (8, 16) everywhere."""
+    """Whole images on VOC, and PAMR 10 x (8, 16) everywhere."""
     config = load_config(f'official/naclip_{benchmark}')
     assert ('window' in config.model) == benchmark.startswith('voc')
     assert config.model.get('window') is None
@@ -74,19 +74,19 @@ def test_command_line_settings_reach_the_config():
     assert load_config('naclip_voc21', pretrained='some/file.pt').model.backbone.pretrained == 'some/file.pt'
 
 
-def test_catalogue_is_read_from_the_configs():
-    everything = catalogue()
-    assert {row[0] for row in everything['data sets']} == {*BENCHMARKS, *LARGE, *MATERIALS}
+def test_catalog_is_read_from_the_configs():
+    everything = catalog()
+    assert {row[0] for row in everything['datasets']} == {*BENCHMARKS, *LARGE, *MATERIALS}
     keys = {row[0] for row in everything['methods']}
     assert {f'{key}_{benchmark}' for key in keys for benchmark in BENCHMARKS + LARGE + MATERIALS} <= set(config_names())
     assert all(len(row[2]) > 20 for row in everything['methods']), 'a method without its paper'
     assert ('openai', 'ViT-B-16-quickgelu') in everything['weights']
 
 
-def test_catalogue_filtered():
-    assert filtered(catalogue(), ['Weights', 'l-14', 'openai']) == {'weights': [('openai', 'ViT-L-14-quickgelu')]}
+def test_catalog_filtered():
+    assert filtered(catalog(), ['Weights', 'l-14', 'openai']) == {'weights': [('openai', 'ViT-L-14-quickgelu')]}
     with pytest.raises(BenchError, match='did you mean "naclip"'):
-        filtered(catalogue(), ['nalcip'])
+        filtered(catalog(), ['nalcip'])
 
 
 def test_a_chunk_of_queries_refines_nothing_by_itself():

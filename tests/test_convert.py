@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from labels import cut, load, save, save_pictures, state
+from labels import cut, load, save, save_images, state
 from PIL import Image
 from tiny import COMMAND, run_here
 
@@ -132,7 +132,7 @@ def test_target_that_cannot_be_written(jobs, tmp_path):
     [
         pytest.param(lambda path: save(path, np.zeros((2, 2, 3))), 'mode RGB; it must hold one label', id='RGB'),
         pytest.param(cut, 'is damaged', id='cut'),
-        pytest.param(lambda path: path.write_text('a page'), 'is damaged', id='no picture'),
+        pytest.param(lambda path: path.write_text('a page'), 'is damaged', id='no image'),
     ],
 )
 def test_source_that_is_no_mask(jobs, damage, message):
@@ -154,10 +154,10 @@ def test_palette_masks_are_read_by_index(tmp_path):
 
 @pytest.fixture
 def coco(tmp_path: Path) -> Path:
-    """Both archives unpacked in one place: pictures and maps share ``val2017``."""
+    """Both archives unpacked in one place: images and maps share ``val2017``."""
     folder = tmp_path / 'unpacked' / 'val2017'
-    save_pictures(folder, '000000000139.jpg', '000000000285.jpg')
-    # person, stop sign, toothbrush, unlabelled; banner, wood, the last thing again, unlabelled.
+    save_images(folder, '000000000139.jpg', '000000000285.jpg')
+    # person, stop sign, toothbrush, unlabeled; banner, wood, the last thing again, unlabeled.
     save(folder / '000000000139.png', [[0, 12, 89, 255], [91, 181, 89, 255]])
     save(folder / '000000000285.png', [[255, 255], [0, 0]])
     return tmp_path / 'unpacked'
@@ -174,11 +174,11 @@ def test_coco_stuff(coco, tmp_path):
         '000000000139.jpg',
         '000000000285.jpg',
     ]
-    # Hard links: the pictures of two data sets take the space of one.
+    # Hard links: the images of two datasets take the space of one.
     assert (root / 'images' / 'val2017' / '000000000139.jpg').samefile(coco / 'val2017' / '000000000139.jpg')
 
 
-def test_pictures_are_copied_where_there_are_no_hard_links(coco, tmp_path, monkeypatch):
+def test_images_are_copied_where_there_are_no_hard_links(coco, tmp_path, monkeypatch):
     def refused(*paths: Path) -> None:
         raise OSError('no links here')
 
@@ -192,11 +192,11 @@ def test_pictures_are_copied_where_there_are_no_hard_links(coco, tmp_path, monke
     assert state(tmp_path) == before
 
 
-@pytest.mark.parametrize(('unlabelled', 'label'), [('background', 0), ('ignored', 255)])
-def test_coco_object(coco, tmp_path, unlabelled, label):
-    convert_coco_object(coco, tmp_path / 'data', unlabelled)
+@pytest.mark.parametrize(('unlabeled', 'label'), [('background', 0), ('ignored', 255)])
+def test_coco_object(coco, tmp_path, unlabeled, label):
+    convert_coco_object(coco, tmp_path / 'data', unlabeled)
     labels = tmp_path / 'data' / 'coco_object' / 'annotations' / 'val2017'
-    suffix = OBJECT_SUFFIXES[unlabelled]
+    suffix = OBJECT_SUFFIXES[unlabeled]
     assert load(labels / f'000000000139{suffix}') == [[1, 12, 80, label], [0, 0, 80, label]]
     assert load(labels / f'000000000285{suffix}') == [[label, label], [1, 1]]
     assert (tmp_path / 'data' / 'coco_object' / 'images' / 'val2017' / '000000000285.jpg').is_file()
@@ -227,7 +227,7 @@ def test_labels_that_coco_never_used(tmp_path, label):
 
 
 def test_coco_against_the_published_pairs(real_data, tmp_path):
-    """Train ids are those that mmseg's converter made, and COCO-Object's where a picture is in both sets."""
+    """Train ids are those that mmseg's converter made, and COCO-Object's where an image is in both sets."""
     folder = real_data / 'coco_stuff164k' / 'annotations' / 'val2017'
     published = sorted(folder.glob('*_labelTrainIds.png'))
     assert len(published) == 12
@@ -265,7 +265,7 @@ def test_converting_coco_again_changes_nothing(coco, tmp_path, convert):
             r'found no val2017/\*',
             id='train ids alone',
         ),
-        pytest.param(lambda folder: [p.unlink() for p in folder.glob('*.jpg')], r'val2017/\*\.jpg in', id='pictures'),
+        pytest.param(lambda folder: [p.unlink() for p in folder.glob('*.jpg')], r'val2017/\*\.jpg in', id='images'),
         pytest.param(lambda folder: save(folder / '000000000139.png', [[11]]), '139.png holds label 11;', id='label'),
     ],
 )
@@ -283,7 +283,7 @@ POLYGONS = """{"imgHeight": 4, "imgWidth": 8, "objects": [
     {"label": "license plate", "polygon": [[2, 2], [2, 2], [2, 2]]},
     {"label": "bicycle", "deleted": 1, "polygon": [[0, 0], [7, 0], [7, 3], [0, 3]]},
     {"label": "bridge", "polygon": [[6, 0], [7, 0], [7, 0], [6, 0]]}]}"""
-#: As labelIds.png has it: road 7, car 26, bridge 15, unlabelled 0. A licence plate has no label id.
+#: As labelIds.png has it: road 7, car 26, bridge 15, unlabeled 0. A license plate has no label id.
 DRAWN = [[0, 0, 0, 0, 0, 0, 15, 15], [0, 0, 26, 26, 0, 0, 0, 0], [7, 7, 26, 26, 7, 7, 7, 7], [7] * 8]
 TRAIN_IDS = [[255] * 8, [255, 255, 13, 13, 255, 255, 255, 255], [0, 0, 13, 13, 0, 0, 0, 0], [0] * 8]
 
@@ -305,7 +305,7 @@ def save_both(folder: Path) -> None:
 
 @pytest.fixture
 def cityscapes(tmp_path: Path) -> Path:
-    save_pictures(tmp_path / 'unpacked' / 'leftImg8bit' / 'val' / 'aachen', 'aachen_0_leftImg8bit.png')
+    save_images(tmp_path / 'unpacked' / 'leftImg8bit' / 'val' / 'aachen', 'aachen_0_leftImg8bit.png')
     (tmp_path / 'unpacked' / 'gtFine' / 'val' / 'aachen').mkdir(parents=True)
     return tmp_path / 'unpacked'
 
@@ -360,9 +360,7 @@ def test_cityscapes_without_annotations(cityscapes, tmp_path):
 
 def test_the_benchmark_of_data_runs(capfd):
     command = COMMAND.with_name('benchmark_data.py')
-    outcome = run_here(capfd, ['--pictures', '3', '--repeats', '1'], command)
+    outcome = run_here(capfd, ['--images', '3', '--repeats', '1'], command)
     assert (outcome.code, outcome.stderr) == (0, '')
     assert outcome.stdout.count('convert') == 2 and '│ check ' in outcome.stdout
-    assert run_here(capfd, ['--repeats', '0'], command).stderr == (
-        'error: --pictures and --repeats must be at least 1\n'
-    )
+    assert run_here(capfd, ['--repeats', '0'], command).stderr == ('error: --images and --repeats must be at least 1\n')

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from labels import load, save, save_pictures, state
+from labels import load, save, save_images, state
 from PIL import Image
 from scipy.io import savemat
 
@@ -48,9 +48,9 @@ def save_matlab(release: Path) -> None:
 def release(tmp_path: Path) -> Path:
     folder = tmp_path / 'unpacked' / 'ADE20K_2021_17_01'
     scenes = folder / 'images' / 'ADE'
-    save_pictures(scenes / 'validation' / 'urban' / 'street', 'ADE_val_00000001.jpg')
-    save_pictures(scenes / 'validation' / 'cultural' / 'church', 'ADE_val_00000002.jpg')
-    save_pictures(scenes / 'training' / 'urban' / 'street', 'ADE_train_00000001.jpg')
+    save_images(scenes / 'validation' / 'urban' / 'street', 'ADE_val_00000001.jpg')
+    save_images(scenes / 'validation' / 'cultural' / 'church', 'ADE_val_00000002.jpg')
+    save_images(scenes / 'training' / 'urban' / 'street', 'ADE_train_00000001.jpg')
     # None, wall, screen; altar, a thing that is no class, wall.
     save_objects(scenes / 'validation/urban/street/ADE_val_00000001_seg.png', [[0, 300, 3], [2, 299, 300]])
     save_objects(scenes / 'validation/cultural/church/ADE_val_00000002_seg.png', [[2, 1]])
@@ -131,7 +131,7 @@ def lose_index(release: Path, mask: Path) -> None:
     (release / 'index_ade20k.pkl').unlink()
 
 
-def lose_pictures(release: Path, mask: Path) -> None:
+def lose_images(release: Path, mask: Path) -> None:
     for path in release.rglob('*.jpg'):
         path.unlink()
 
@@ -153,10 +153,10 @@ def save_reduced(release: Path, mask: Path) -> None:
     ('damage', 'message'),
     [
         (lose_index, r'found no index_ade20k\.pkl in .*; unpack the full release, ADE20K_2021_17_01, there'),
-        (lose_pictures, r'found no ADE_val_\*\.jpg beside'),
+        (lose_images, r'found no ADE_val_\*\.jpg beside'),
         (lose_mask, '1 of 2 files are missing, the first .*ADE_val_00000002_seg.png'),
         (save_object_301, r'ADE_val_00000002_seg\.png holds label 301; expected: objects 0\.\.300'),
-        (save_reduced, r'ADE_val_00000002_seg\.png is a picture of mode L'),
+        (save_reduced, r'ADE_val_00000002_seg\.png is an image of mode L'),
     ],
 )
 def test_release_with_something_wrong(release, tmp_path, damage, message):

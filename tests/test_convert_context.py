@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from labels import cut, load, save_pictures, state
+from labels import cut, load, save_images, state
 from pycocotools import mask as run_lengths
 from scipy.io import savemat
 
@@ -26,13 +26,13 @@ def test_the_59_categories_are_mmsegs_classes(real_data):
 
 
 def test_the_official_list_is_taken_where_none_is_given(context, tmp_path):
-    with pytest.raises(BenchError, match=r'PC459 pictures: 5102 of 5104 files .*2008_000007\.jpg'):
+    with pytest.raises(BenchError, match=r'PC459 images: 5102 of 5104 files .*2008_000007\.jpg'):
         convert_pc459(context, tmp_path / 'data')
 
 
 def save_matrices(folder: Path) -> None:
     (folder / 'trainval').mkdir(parents=True, exist_ok=True)
-    # aeroplane 2, unlabelled 0, accordion 1 (not of the 59), wood 458, yarn 459; sky 360, person 284.
+    # aeroplane 2, unlabeled 0, accordion 1 (not of the 59), wood 458, yarn 459; sky 360, person 284.
     arrays = [[[2, 0, 1], [458, 459, 2]], [[360, 284]]]
     for name, array in zip([*NAMES, '2008_000004'], [*arrays, [[1]]], strict=True):
         savemat(folder / 'trainval' / f'{name}.mat', {'LabelMap': np.array(array, np.uint16)}, do_compression=True)
@@ -42,7 +42,7 @@ def save_matrices(folder: Path) -> None:
 def context(tmp_path: Path) -> Path:
     """VOC2010 and the annotations, unpacked in one place."""
     folder = tmp_path / 'unpacked'
-    save_pictures(folder / 'VOCdevkit' / 'VOC2010' / 'JPEGImages', *(f'{name}.jpg' for name in [*NAMES, '2008_000004']))
+    save_images(folder / 'VOCdevkit' / 'VOC2010' / 'JPEGImages', *(f'{name}.jpg' for name in [*NAMES, '2008_000004']))
     save_matrices(folder)
     return folder
 
@@ -91,9 +91,9 @@ def test_matrix_that_is_missing(context, tmp_path):
         convert_pc459(context, tmp_path / 'data', NAMES)
 
 
-def test_picture_that_is_missing(context, tmp_path):
+def test_image_that_is_missing(context, tmp_path):
     (context / 'VOCdevkit' / 'VOC2010' / 'JPEGImages' / '2008_000003.jpg').unlink()
-    with pytest.raises(BenchError, match=r'PC459 pictures: 1 of 2 files are missing, the first .*2008_000003\.jpg'):
+    with pytest.raises(BenchError, match=r'PC459 images: 1 of 2 files are missing, the first .*2008_000003\.jpg'):
         convert_pc459(context, tmp_path / 'data', NAMES)
 
 
@@ -101,7 +101,7 @@ def test_a_list_of_ones_own_is_not_overwritten(context, tmp_path):
     path = tmp_path / 'data' / 'VOCdevkit' / 'VOC2010' / 'ImageSets' / 'SegmentationContext' / 'val.txt'
     path.parent.mkdir(parents=True)
     path.write_text('2008_000002\n')
-    with pytest.raises(BenchError, match=r'val\.txt lists other pictures than the official 2; move it away'):
+    with pytest.raises(BenchError, match=r'val\.txt lists other images than the official 2; move it away'):
         convert_pc459(context, tmp_path / 'data', NAMES)
     assert path.read_text() == '2008_000002\n'
 
@@ -169,7 +169,7 @@ def test_pc60_from_the_merged_file(context, merged, tmp_path):
     assert load(masks / '2008_000002.png') == [[0, 1, 47, 47], [47, 1, 47, 37], [0, 0, 0, 37]]
     assert load(masks / '2008_000003.png') == [[0, 0]]
     assert sorted(path.stem for path in masks.iterdir()) == NAMES
-    # Nothing of the way there is left, and the file alone does where the pictures are in place.
+    # Nothing of the way there is left, and the file alone does where the images are in place.
     assert [path.name for path in (tmp_path / 'data').iterdir()] == ['VOCdevkit']
     before = state(tmp_path / 'data')
     (masks / '2008_000002.png').unlink()
@@ -191,7 +191,7 @@ def with_runs_lost(content: dict) -> None:
     content['annos_segmentation'][0]['segmentation'] = None
 
 
-def with_picture_lost(content: dict) -> None:
+def with_image_lost(content: dict) -> None:
     del content['images'][0]
 
 
@@ -205,7 +205,7 @@ def with_other_keys(content: dict) -> None:
         (with_category, '2008_000002 holds category 460; expected: 1..459'),
         (with_larger_segment, '2008_000002 holds a segment that does not fit 3x4; download'),
         (with_runs_lost, '2008_000002 holds a segment that does not fit'),
-        (with_picture_lost, 'lacks 1 of 2 pictures, the first 2008_000003'),
+        (with_image_lost, 'lacks 1 of 2 images, the first 2008_000003'),
         (with_other_keys, "is not the Detail API's annotation file: it lacks 'image_id'"),
     ],
 )

@@ -3,7 +3,7 @@
 from tiny import COMMAND, TinyBench, run_here
 
 
-def test_costs_are_of_the_same_pictures(tmp_path, capfd):
+def test_costs_are_of_the_same_images(tmp_path, capfd):
     bench = TinyBench(tmp_path, count=3)
     given = bench.arguments('--beside', 'maskclip,naclip', '--limit', '3', config='clip_voc21')
     at = given.index('--work-dir')
@@ -15,7 +15,7 @@ def test_costs_are_of_the_same_pictures(tmp_path, capfd):
     assert all(float(row[1]) > 0 for row in rows)
 
 
-def test_no_pictures(tmp_path, capfd):
+def test_no_images(tmp_path, capfd):
     bench = TinyBench(tmp_path)
     given = bench.arguments('--beside', 'naclip', '--limit', '0', config='clip_voc21')
     at = given.index('--work-dir')

@@ -59,8 +59,8 @@ def assert_equal_to_mmseg(pairs: Sequence[tuple[np.ndarray, np.ndarray]], classe
 
 
 @st.composite
-def labelled_pictures(draw: st.DrawFn) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
-    """(prediction, truth) of several pictures; classes may be absent from either, and any pixel may be ignored."""
+def labeled_images(draw: st.DrawFn) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
+    """(prediction, truth) of several images; classes may be absent from either, and any pixel may be ignored."""
     classes = draw(st.integers(2, 7))
     some = st.lists(st.integers(0, classes - 1), min_size=1, unique=True)
     predicted, true = draw(some), [*draw(some), IGNORED]
@@ -73,14 +73,14 @@ def labelled_pictures(draw: st.DrawFn) -> tuple[list[tuple[np.ndarray, np.ndarra
     return pairs, classes
 
 
-@given(labelled_pictures())
-def test_scores_equal_mmseg(pictures):
-    assert_equal_to_mmseg(*pictures)
+@given(labeled_images())
+def test_scores_equal_mmseg(images):
+    assert_equal_to_mmseg(*images)
 
 
-@given(labelled_pictures())
-def test_confusion_matrix_counts_every_scored_pixel_where_it_belongs(pictures):
-    pairs, classes = pictures
+@given(labeled_images())
+def test_confusion_matrix_counts_every_scored_pixel_where_it_belongs(images):
+    pairs, classes = images
     expected = np.zeros((classes, classes), np.int64)
     for prediction, truth in pairs:
         for predicted, true in zip(prediction.flat, truth.flat, strict=True):
@@ -90,9 +90,9 @@ def test_confusion_matrix_counts_every_scored_pixel_where_it_belongs(pictures):
     assert confusion.dtype == np.int64 and (confusion == expected).all()
 
 
-@given(labelled_pictures())
-def test_frequency_weighted_iou(pictures):
-    confusion = total_confusion(*pictures)
+@given(labeled_images())
+def test_frequency_weighted_iou(images):
+    confusion = total_confusion(*images)
     scores, frequency = Scores.of(confusion), confusion.sum(1) / max(confusion.sum(), 1)
     expected = sum(f * iou for f, iou in zip(frequency, scores.iou, strict=True) if f) if confusion.any() else np.nan
     np.testing.assert_allclose(scores.fwIoU, expected, rtol=1e-12)
@@ -128,15 +128,15 @@ def test_label_outside_the_classes_raises(prediction, truth):
 def real_masks(
     request: pytest.FixtureRequest, real_data: Path
 ) -> tuple[list[tuple[np.ndarray, np.ndarray]], tuple[str, ...]]:
-    """(noisy copy, ground truth) of every picture, and the names of the classes."""
+    """(noisy copy, ground truth) of every image, and the names of the classes."""
     dataset = build_dataset(load_config(request.param, data_root=str(real_data)).test_dataloader.dataset)
     names = dataset.metainfo['classes']
     ours, theirs, random = LoadMask(len(names)), LoadAnnotations(), np.random.default_rng(0)
     pairs = []
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
-        with Image.open(info['img_path']) as picture:
-            info['ori_shape'] = picture.size[::-1]
+        with Image.open(info['img_path']) as image:
+            info['ori_shape'] = image.size[::-1]
         truth = ours.transform(dict(info, seg_fields=[]))['gt_seg_map']
         assert (truth == theirs.transform(dict(info, seg_fields=[]))['gt_seg_map']).all()
         noise = random.integers(0, len(names), truth.shape)
@@ -168,13 +168,13 @@ def sample_of(index: int, prediction: np.ndarray, truth: np.ndarray) -> dict:
     return {'sample_idx': index, **{key: {'data': torch.from_numpy(value)[None]} for key, value in maps.items()}}
 
 
-def test_metric_raises_where_a_picture_is_missing():
+def test_metric_raises_where_a_image_is_missing():
     metric = ConfusionMetric()
     metric.dataset_meta = {'classes': ('a', 'b')}
     labels = np.zeros((2, 3), np.int64)
     metric.process(None, [sample_of(0, labels, labels), sample_of(1, labels, labels)])
     assert metric.evaluate(2)['mIoU'] == 100
-    with pytest.raises(BenchError, match='2 pictures were scored, but the data set has 3'):
+    with pytest.raises(BenchError, match='2 images were scored, but the dataset has 3'):
         metric.evaluate(3)
 
 
@@ -202,50 +202,50 @@ def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -
 
 @given(st.lists(hnp.arrays(np.int64, (3, 3), elements=st.integers(0, 2**62)), max_size=5))
 def test_journal_reads_back_what_was_written(tmp_path_factory, counted):
-    folder, pictures = (
+    folder, images = (
         tmp_path_factory.mktemp('journal'),
         {f'p {index}/ü': to_cells(m) for index, m in enumerate(counted)},
     )
     written = journal(folder)
-    for name, cells in pictures.items():
+    for name, cells in images.items():
         written.append({name: cells})
-    assert_same(journal(folder).read(), pictures)
-    assert np.array_equal(from_cells(pictures.values(), 3), sum(counted, np.zeros((3, 3), np.int64)))
+    assert_same(journal(folder).read(), images)
+    assert np.array_equal(from_cells(images.values(), 3), sum(counted, np.zeros((3, 3), np.int64)))
 
 
 def test_journal_drops_a_torn_last_line_and_goes_on_behind_the_rest(tmp_path):
-    pictures = some_cells(3)
-    journal(tmp_path).append(pictures)
-    path = tmp_path / 'pictures-0.jsonl'
+    images = some_cells(3)
+    journal(tmp_path).append(images)
+    path = tmp_path / 'images-0.jsonl'
     content = path.read_bytes()
     last = content[:-1].rfind(b'\n') + 1
     for end in range(last, len(content)):
         path.write_bytes(content[:end])
         resumed = journal(tmp_path)
         finished = resumed.read()
-        assert_same(finished, {name: pictures[name] for name in ('p0', 'p1')})
-        resumed.append({'p2': pictures['p2']})
+        assert_same(finished, {name: images[name] for name in ('p0', 'p1')})
+        resumed.append({'p2': images['p2']})
         assert path.read_bytes() == content
 
 
 def test_journal_cuts_off_the_whole_torn_line(tmp_path):
-    """Also where less is written than was torn: another process may have its picture by now."""
-    pictures = {'p0': some_cells(1)['p0'], 'p9': to_cells(np.zeros((3, 3), np.int64))}
-    journal(tmp_path).append({'p0': pictures['p0']})
-    path = tmp_path / 'pictures-0.jsonl'
+    """Also where less is written than was torn: another process may have its image by now."""
+    images = {'p0': some_cells(1)['p0'], 'p9': to_cells(np.zeros((3, 3), np.int64))}
+    journal(tmp_path).append({'p0': images['p0']})
+    path = tmp_path / 'images-0.jsonl'
     with path.open('a') as file:
-        file.write('{"picture": "p1", "cells": [' + '[0, 0, 123456], ' * 99)
-    journal(tmp_path).append({'p9': pictures['p9']})
-    assert_same(journal(tmp_path).read(), pictures)
-    assert [json.loads(line).get('picture') for line in path.read_text().splitlines()] == [None, 'p0', 'p9']
+        file.write('{"image": "p1", "cells": [' + '[0, 0, 123456], ' * 99)
+    journal(tmp_path).append({'p9': images['p9']})
+    assert_same(journal(tmp_path).read(), images)
+    assert [json.loads(line).get('image') for line in path.read_text().splitlines()] == [None, 'p0', 'p9']
 
 
 def test_journal_torn_in_its_first_line_begins_anew(tmp_path):
-    (tmp_path / 'pictures-0.jsonl').write_text('{"run": "f", "cla')
-    torn, pictures = journal(tmp_path), some_cells(2)
+    (tmp_path / 'images-0.jsonl').write_text('{"run": "f", "cla')
+    torn, images = journal(tmp_path), some_cells(2)
     assert torn.read() == {}
-    torn.append(pictures)
-    assert_same(journal(tmp_path).read(), pictures)
+    torn.append(images)
+    assert_same(journal(tmp_path).read(), images)
 
 
 @pytest.mark.parametrize(
@@ -265,11 +265,11 @@ def test_journal_of_another_run_is_refused(tmp_path, changed, said):
 
 @pytest.mark.parametrize(
     'line',
-    [b'', b'{"picture": "p1", "cel', b'7', b'{"picture": "p1"}', b'{"picture": "p1", "cells": [[0, 3, 1]]}', b'\xff'],
+    [b'', b'{"image": "p1", "cel', b'7', b'{"image": "p1"}', b'{"image": "p1", "cells": [[0, 3, 1]]}', b'\xff'],
 )
 def test_journal_damaged_in_the_middle_is_refused(tmp_path, line):
     journal(tmp_path).append(some_cells(3))
-    path = tmp_path / 'pictures-0.jsonl'
+    path = tmp_path / 'images-0.jsonl'
     lines = path.read_bytes().split(b'\n')
     lines[2] = line
     path.write_bytes(b'\n'.join(lines))
@@ -281,7 +281,7 @@ def test_journals_of_all_processes_are_read_together(tmp_path):
     parts = [some_cells(2, first) for first in (0, 2, 4)]
     for rank, part in enumerate(parts):
         journal(tmp_path, rank).append(part)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f'pictures-{rank}.jsonl' for rank in range(3)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f'images-{rank}.jsonl' for rank in range(3)]
     assert_same(journal(tmp_path, 7).read(), {**parts[0], **parts[1], **parts[2]})
 
 
@@ -291,13 +291,13 @@ def test_journal_set_aside_keeps_every_file(tmp_path):
     for run in range(5):
         for rank in range(2):
             journal(tmp_path, rank).append(some_cells(1, 2 * run + rank))
-            contents.append((tmp_path / f'pictures-{rank}.jsonl').read_bytes())
+            contents.append((tmp_path / f'images-{rank}.jsonl').read_bytes())
         assert journal(tmp_path).set_aside() == 2
         assert journal(tmp_path).read() == {}
     assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == sorted(contents)
 
 
-# ---- which pictures, and which together
+# ---- which images, and which together
 
 
 def batches_of(length: int, size: int, rank: int, processes: int, finished: Sequence[int] = ()) -> list[list[int]]:
@@ -326,7 +326,7 @@ def test_only_whole_batches_are_left_out(length, size, processes, data):
     assert sorted(left) == expected
 
 
-def test_selected_pictures(tmp_path):
+def test_selected_images(tmp_path):
     names = ['a/one', 'a/two', 'b/three', 'b/four']
     subset = tmp_path / 'subset.txt'
     subset.write_text('four.png\n\n  b/three \na/one.jpg\nb/four\n')
@@ -356,13 +356,13 @@ def test_result_file(bench, capfd):
     text = (bench.work_dir / 'result.json').read_text()
     record = json.loads(text, parse_constant=lambda name: pytest.fail(f'{name} is no JSON'))
     assert record.keys() == {
-        *('schema', 'date', 'method', 'dataset', 'protocol', 'note', 'overrides', 'made_up_weights', 'pictures'),
+        *('schema', 'date', 'method', 'dataset', 'protocol', 'note', 'overrides', 'random_weights', 'images'),
         *('metrics', 'pixels', 'per_class', 'settings', 'hashes', 'versions', 'device', 'times', 'config'),
     }
     assert (record['method'], record['dataset'], record['protocol']) == ('NACLIP', 'voc20', 'common')
     assert record['overrides']['model.logit_scale'] == '30' and record['settings']['logit_scale'] == 30
-    assert record['made_up_weights'] is True
-    assert record['pictures'] == {
+    assert record['random_weights'] is True
+    assert record['images'] == {
         'count': 5,
         'official': 1449,
         'official_list': {'name': 'voc', 'missing': 1449, 'extra': 5},
@@ -402,7 +402,7 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
     assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
 
 
-#: 5 pictures in batches of 2: the last batch is short, and two processes have shares of different sizes.
+#: 5 images in batches of 2: the last batch is short, and two processes have shares of different sizes.
 UNEVEN = {'config': 'naclip_voc20', 'options': {'test_dataloader.batch_size': 2}}
 
 
@@ -417,7 +417,7 @@ def test_two_processes_give_the_same_bits_as_one(bench, capfd):
 
     confusion = total_of(bench)
     assert (confusion.sum(0) > 0).sum() > 1, 'predictions of one class alone would prove nothing'
-    assert [len(path.read_text().splitlines()) for path in sorted((spread / 'pictures').iterdir())] == [1 + 3, 1 + 2]
+    assert [len(path.read_text().splitlines()) for path in sorted((spread / 'images').iterdir())] == [1 + 3, 1 + 2]
     assert bench.finished(spread).items() == bench.finished().items()
     assert (total_of(bench, spread) == confusion).all()
     one, two = bench.result(), bench.result(spread)
@@ -430,7 +430,7 @@ def test_interrupted_run_goes_on_to_the_same_bits(bench, capfd, monkeypatch):
     assert bench.run(capfd, work_dir=whole, **UNEVEN).code == 0
 
     def interrupted(metric: ConfusionMetric, batch: object, samples: Sequence[dict]) -> None:
-        if metric.pictures:
+        if metric.images:
             raise KeyboardInterrupt
         process(metric, batch, samples)
 
@@ -440,10 +440,10 @@ def test_interrupted_run_goes_on_to_the_same_bits(bench, capfd, monkeypatch):
     assert (outcome.code, outcome.stderr) == (130, 'interrupted\n')
     assert_kept(bench, ['p0', 'p1'])
     # A kill in the middle of writing leaves half a line.
-    with (bench.work_dir / 'pictures' / 'pictures-0.jsonl').open('a') as file:
-        file.write('{"picture": "p2", "cells": [[0, 3')
+    with (bench.work_dir / 'images' / 'images-0.jsonl').open('a') as file:
+        file.write('{"image": "p2", "cells": [[0, 3')
     assert bench.run(capfd, '--resume', **UNEVEN).code == 0
     assert bench.finished() == bench.finished(whole)
     result, expected = bench.result(), bench.result(whole)
     assert result['metrics'] == expected['metrics'] and result['per_class'] == expected['per_class']
-    assert (result['times']['resumed'], result['times']['pictures']) == (2, 3)
+    assert (result['times']['resumed'], result['times']['images']) == (2, 3)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from golden import TINY, largest_difference, picture
+from golden import TINY, largest_difference, random_image
 from mmseg.registry import MODELS
 
 from naclip_bench.backbones.weights import load_clip
@@ -21,7 +21,7 @@ def build(kind='GCLIP', precision='fp32', **settings):
 
 
 def windows(count=3):
-    return torch.cat([picture(64, 96, seed) for seed in range(count)])
+    return torch.cat([random_image(64, 96, seed) for seed in range(count)])
 
 
 def trunk_of(model, images):

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from golden import TINY, picture
+from golden import TINY, random_image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -46,7 +46,7 @@ def plain_classes(model: TokenAgreement, image: Tensor) -> tuple[int, list[int],
 
 @pytest.mark.parametrize('seed', range(4))
 def test_classes_equal_the_plain_way(models, seed):
-    image = picture(224, 224, seed)
+    image = random_image(224, 224, seed)
     with torch.no_grad():
         by_cls, by_patch, products = plain_classes(models['global'], image)
         found = {}
@@ -66,7 +66,7 @@ def test_classes_equal_the_plain_way(models, seed):
 @pytest.mark.parametrize('sigma', [100.0, 156.0, 1.0], ids=['the paper', 'more pass', 'none passes'])
 def test_each_window_has_its_own_emerging_block(models, monkeypatch, sigma):
     monkeypatch.setattr(models['global'], 'sigma', sigma)
-    images = torch.cat([picture(224, 224, seed) for seed in range(4)])
+    images = torch.cat([random_image(224, 224, seed) for seed in range(4)])
     with torch.no_grad():
         together = models['global'].products(models['global'].window_tokens(images)[1])
         for image, products in zip(images, together, strict=True):
@@ -83,7 +83,7 @@ def test_who_is_asked(models):
 
 
 def test_tokens_that_are_not_finite_have_no_class(models):
-    tokens, trunk = models['global'].window_tokens(picture(224, 224))
+    tokens, trunk = models['global'].window_tokens(random_image(224, 224))
     tokens[:, 0] = torch.nan
     assert models['global'].notes(tokens, trunk)[0][0].tolist() == [-1]
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from golden import TINY, golden, largest_difference, picture
+from golden import TINY, golden, largest_difference, random_image
 from mmseg.structures import SegDataSample
 
 from naclip_bench.evaluation.confusion import confusion_matrix
@@ -19,7 +19,7 @@ def model(precision='fp32', **settings):
 
 def predict(naclip):
     sample = SegDataSample(metainfo=dict(ori_shape=(250, 333)))
-    return naclip.predict([picture(336, 448, 1)[0].cuda()], [sample])[0].pred_sem_seg.data
+    return naclip.predict([random_image(336, 448, 1)[0].cuda()], [sample])[0].pred_sem_seg.data
 
 
 @pytest.mark.parametrize(('case', 'refine'), [('nopamr', None), ('pamr10', dict())])
@@ -30,7 +30,7 @@ def test_released_labels_in_fp32(case, refine):
 
 def test_tokens_in_fp32_are_no_tf32():
     expected = golden('naclip.npz')['tiny/naclip/reduced-naclip-std5/224x336']
-    tokens, _ = model().window_tokens(picture(224, 336).cuda())
+    tokens, _ = model().window_tokens(random_image(224, 336).cuda())
     assert largest_difference(tokens.cpu(), expected) < 2e-5
 
 

@@ -37,7 +37,7 @@ def test_number_of_windows(size, count):
 
 
 def random_windows(size, window, stride, queries, seed, patch=8):
-    """Patch logits of a picture's windows, and a function that gives them out in the plain way's order."""
+    """Patch logits of an image's windows, and a function that gives them out in the plain way's order."""
     windows = Windows.over(size, window, stride)
     rows, columns = (side // patch for side in windows.window)
     patches = torch.randn(len(windows), queries, rows, columns, generator=torch.Generator().manual_seed(seed)) * 0.1
@@ -61,7 +61,7 @@ def test_stitch_is_upsampling_averaging_and_resizing(size, original, data):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Bands of a few rows, so that a small picture has many."""
+    """Bands of a few rows, so that a small image has many."""
     monkeypatch.setitem(stitch.BLOCK_ELEMENTS, 'cpu', 2000)
 
 
@@ -94,7 +94,7 @@ def test_decision_is_softmax_merge_and_threshold(words, prob_thd, area_thd, repe
     multiplicity = torch.bincount(occurrences, minlength=distinct).float()
     labels = decide(logits, query_class, multiplicity, 40.0, prob_thd, area_thd)
     expected = plain_decide(logits.full()[occurrences], word_class, 40.0, prob_thd, area_thd)
-    # Pixels within rounding of a threshold or of a tie may differ; the made-up logits have next to none.
+    # Pixels within rounding of a threshold or of a tie may differ; the random logits have next to none.
     assert (labels == expected).float().mean() > 0.999
 
 

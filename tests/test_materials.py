@@ -21,20 +21,20 @@ from torch.utils.data import DataLoader
 from naclip_bench.backbones import FrozenCLIP
 from naclip_bench.backbones.weights import BUNDLED
 from naclip_bench.configuration import CONFIGS, load_config
-from naclip_bench.datasets.check import build_dataset, picture_names
+from naclip_bench.datasets.check import build_dataset, image_names
 from naclip_bench.datasets.materials import scene as scene_module
 from naclip_bench.datasets.materials.captions import caption
 from naclip_bench.datasets.materials.dataset import test_scene as scene_of
 from naclip_bench.datasets.materials.scene import BACKDROPS, TEXTURES, draw_scene
 from naclip_bench.datasets.materials.textures import GROUNDS, MATERIALS
-from naclip_bench.datasets.shared import SharedPictures, picture_key
+from naclip_bench.datasets.shared import SharedImages, image_key
 from naclip_bench.errors import BenchError
 from naclip_bench.vocabulary import Vocabulary
 
 TOOLS = COMMAND.parent
 WEIGHTS = BUNDLED / 'materials.safetensors'
 
-#: sha256 of picture and labels of the first test pictures.
+#: sha256 of image and labels of the first test images.
 DRAWN = {
     '00000': '06a923f41e4fa4af51b7061e1c1a9add4f5fbb1d12b3956e000d5270a226f748',
     '00001': 'e437b807a41c7ade059658be4b6ea310a27f4cdaccf45eb582e56a09a8499ad1',
@@ -54,7 +54,7 @@ def config_of(name: str, **dataset: object) -> dict:
 @pytest.mark.parametrize('name', DRAWN)
 def test_a_seed_draws_the_same_bytes_everywhere(name):
     scene = scene_of(name)
-    assert hashlib.sha256(scene.picture.tobytes() + scene.labels.tobytes()).hexdigest() == DRAWN[name]
+    assert hashlib.sha256(scene.image.tobytes() + scene.labels.tobytes()).hexdigest() == DRAWN[name]
 
 
 def test_workers_and_order_change_no_byte():
@@ -65,14 +65,14 @@ def test_workers_and_order_change_no_byte():
         loader = DataLoader(dataset, sampler=order, batch_size=None, num_workers=workers)
         samples = [(item['inputs'], item['data_samples']) for item in loader]
         return {
-            sample.sample_idx: (picture.numpy().tobytes(), sample.gt_sem_seg.data.numpy().tobytes())
-            for picture, sample in samples
+            sample.sample_idx: (image.numpy().tobytes(), sample.gt_sem_seg.data.numpy().tobytes())
+            for image, sample in samples
         }
 
     assert items([0, 1, 2, 3, 4, 5], 0) == items([5, 3, 1, 4, 2, 0], 2)
 
 
-def test_pictures_are_of_the_stated_sizes_and_show_every_class():
+def test_images_are_of_the_stated_sizes_and_show_every_class():
     scenes = [scene_of(f'{seed:05d}') for seed in range(60)]
     short, long = zip(*(sorted(scene.labels.shape) for scene in scenes), strict=True)
     assert min(short) >= 80 and max(short) <= 112 and min(short) < 96 < max(short)
@@ -86,7 +86,7 @@ def test_test_training_and_validation_never_share_a_seed():
 
 def test_a_mask_says_exactly_where_a_texture_is(monkeypatch):
     """A white texture on a black ground, without light: half of white and more is the mask, to the pixel."""
-    monkeypatch.setattr(scene_module, '_light', lambda rng, picture: picture)
+    monkeypatch.setattr(scene_module, '_light', lambda rng, image: image)
 
     def paint(texture, rng, rows, columns):
         return np.full((rows[1] - rows[0], columns[1] - columns[0], 3), float(texture in TEXTURES))
@@ -96,13 +96,13 @@ def test_a_mask_says_exactly_where_a_texture_is(monkeypatch):
         scene = draw_scene(np.random.default_rng(seed), 64, 80, 1, paint)
         inside = scene.labels > 0
         if inside.any():
-            assert ((scene.picture > scene.picture.max(axis=(0, 1)) / 2).all(-1) == inside).all()
+            assert ((scene.image > scene.image.max(axis=(0, 1)) / 2).all(-1) == inside).all()
             labels |= set(scene.labels[inside].tolist())
     assert len(labels) > 15
 
 
 def test_later_regions_lie_over_earlier_ones(monkeypatch):
-    monkeypatch.setattr(scene_module, '_light', lambda rng, picture: picture)
+    monkeypatch.setattr(scene_module, '_light', lambda rng, image: image)
     monkeypatch.setattr(scene_module, 'step', lambda x, low, high: 0 * x)  # no shadows
     order = []
 
@@ -114,14 +114,14 @@ def test_later_regions_lie_over_earlier_ones(monkeypatch):
         order.clear()
         scene = draw_scene(np.random.default_rng(seed), 64, 80, 4, paint)
         painted = [TEXTURES.index(texture) + 1 for texture in order[1:]]
-        # Away from edges a pixel has the colour of its label's turn, up to the region's own brightness.
+        # Away from edges a pixel has the color of its label's turn, up to the region's own brightness.
         turns = np.zeros(25)
         turns[painted] = np.arange(1, len(order))
-        pure = np.abs(np.log(scene.picture / 4.0 ** turns[scene.labels][..., None]) / np.log(4)).max(-1) < 0.3
+        pure = np.abs(np.log(scene.image / 4.0 ** turns[scene.labels][..., None]) / np.log(4)).max(-1) < 0.3
         assert pure.mean() > 0.9
 
 
-def test_finer_pictures_are_the_same_scene():
+def test_finer_images_are_the_same_scene():
     coarse, fine = scene_of('00006').labels, scene_of('00006', 3).labels
     assert fine.shape == tuple(3 * side for side in coarse.shape)
     assert (fine[1::3, 1::3] == coarse).mean() > 0.97
@@ -133,7 +133,7 @@ def test_class_sets():
         for name in ('naclip_materials25', 'naclip_materials24')
     )
     assert with_ground.metainfo['classes'] == ('background', *without.metainfo['classes'])
-    assert picture_names(with_ground) == picture_names(without) == ['00000', '00001']
+    assert image_names(with_ground) == image_names(without) == ['00000', '00001']
     for k in range(2):
         labels = scene_of(f'{k:05d}').labels.astype(int)
         assert (with_ground[k]['data_samples'].gt_sem_seg.data[0].numpy() == labels).all()
@@ -173,10 +173,10 @@ def test_both_class_sets_share_a_pass():
     configs = {
         name: config_of(f'naclip_{name}', count=3).test_dataloader.dataset for name in ('materials25', 'materials24')
     }
-    keys = {picture_key(config) for config in configs.values()}
+    keys = {image_key(config) for config in configs.values()}
     assert len(keys) == 1
-    assert picture_key(config_of('naclip_materials24', count=4).test_dataloader.dataset) not in keys
-    shared = SharedPictures(configs)
+    assert image_key(config_of('naclip_materials24', count=4).test_dataloader.dataset) not in keys
+    shared = SharedImages(configs)
     for index in range(3):
         item = shared[index]
         for name, config in configs.items():
@@ -193,7 +193,7 @@ def test_bundled_weights():
     with safe_open(WEIGHTS, 'pt') as file:
         assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float16}  # noqa: SIM118
     clip = FrozenCLIP('materials', 'materials')
-    assert (clip.weights_name, clip.arch, clip.made_up) == ('materials', 'materials', False)
+    assert (clip.weights_name, clip.arch, clip.random_weights) == ('materials', 'materials', False)
     assert clip.weights_hash == WEIGHTS_HASH
     assert FrozenCLIP(str(BUNDLED / 'materials.json'), str(WEIGHTS)).weights_hash == WEIGHTS_HASH
 
@@ -239,12 +239,12 @@ def run(capfd: pytest.CaptureFixture, work_dir: Path, config: str, *more: str) -
 
 
 def test_naclip_beats_clip_and_says_what_it_is(capfd, tmp_path):
-    """The command as the README has it, but for the number of pictures."""
+    """The command as the README has it, but for the number of images."""
     result = run(capfd, tmp_path / 'naclip', 'naclip_materials24', '--show-dir', str(tmp_path / 'drawn'))
-    assert result['pictures']['official'] == 200 and 'stand-in' in result['note']
+    assert result['images']['official'] == 200 and 'stand-in' in result['note']
     with Image.open(tmp_path / 'drawn' / '00000.png') as overlay:
         assert overlay.width > 3 * scene_of('00000').labels.shape[1]
-    # A folder of other data sets is no matter to drawn pictures.
+    # A folder of other datasets is no matter to drawn images.
     clip = run(capfd, tmp_path / 'clip', 'clip_materials24', '--data-root', '/nowhere')
     assert result['metrics']['mIoU'] >= 2 * clip['metrics']['mIoU']
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from golden import TINY, golden, largest_difference, picture
+from golden import TINY, golden, largest_difference, random_image
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
@@ -51,7 +51,7 @@ def test_tokens_are_the_released_ones(case):
     for key, expected in STORED.items():
         if key.rsplit('/', 1)[0] == case:
             height, width = map(int, key.rsplit('/', 1)[1].split('x'))
-            tokens, _ = model.window_tokens(picture(height, width))
+            tokens, _ = model.window_tokens(random_image(height, width))
             # ClearCLIP's code gives out patches alone.
             assert largest_difference(tokens[:, -expected.shape[1] :], expected) < 1e-5
 
@@ -59,7 +59,7 @@ def test_tokens_are_the_released_ones(case):
 @torch.no_grad()
 def test_methods_that_are_the_same_are_the_same():
     """The same block told by two methods' files."""
-    image = picture(112, 176)
+    image = random_image(112, 176)
     pairs = [
         (('PlainCLIP', dict()), ('NACLIP', dict(arch='vanilla', attention='vanilla'))),
         (('PlainCLIP', dict(arch='reduced')), ('ClearCLIP', dict(attention='vanilla'))),
@@ -79,7 +79,7 @@ def test_methods_that_are_the_same_are_the_same():
 def test_sclip_whole_prediction():
     stored = {key.removeprefix('sclip/city/slide/'): value for key, value in STORED.items() if key.startswith('sclip/')}
     model = build('SCLIP', 'cityscapes')
-    images, samples = [picture(336, 448, 1)[0]], [SegDataSample(metainfo=dict(ori_shape=(250, 333)))]
+    images, samples = [random_image(336, 448, 1)[0]], [SegDataSample(metainfo=dict(ori_shape=(250, 333)))]
     logits = model(images, samples, mode='tensor')[0]
     assert largest_difference(logits[:, ::25, ::25], stored['seg_logits_pre_softmax[::25,::25]'][0]) < 1e-5
     labels = model(images, samples, mode='predict')[0].pred_sem_seg.data
@@ -126,18 +126,18 @@ VARIANTS = [
 
 @pytest.mark.parametrize(('kind', 'settings'), VARIANTS)
 def test_windows_do_not_see_each_other(kind, settings):
-    """Batched and one by one, on pictures of different, non-square sizes; and the trunk is left as it was."""
-    images = [picture(100, 75)[0], picture(64, 120)[0], picture(50, 64)[0]]
+    """Batched and one by one, on images of different, non-square sizes; and the trunk is left as it was."""
+    images = [random_image(100, 75)[0], random_image(64, 120)[0], random_image(50, 64)[0]]
     samples = [SegDataSample(metainfo=dict(ori_shape=tuple(image.shape[-2:]))) for image in images]
     settings = dict(settings, window=64, stride=32)
     together = build(kind, window_batch=8, **settings)(images, samples, mode='tensor')
     alone = build(kind, window_batch=1, **settings)
     for image, sample, logits in zip(images, samples, together, strict=True):
         assert largest_difference(alone([image], [sample], mode='tensor')[0], logits) < 1e-5
-    trunk = alone.backbone.trunks(picture(64, 96), [alone.need])[0]
-    trunk = alone.backbone.trunk(picture(64, 96), alone.shared_depth, alone.inner_outputs, alone.inner_attention)
+    trunk = alone.backbone.trunks(random_image(64, 96), [alone.need])[0]
+    trunk = alone.backbone.trunk(random_image(64, 96), alone.shared_depth, alone.inner_outputs, alone.inner_attention)
     before = trunk.tokens.clone()
-    trunk = alone.backbone.trunk(picture(64, 96), alone.shared_depth, alone.inner_outputs, alone.inner_attention)
+    trunk = alone.backbone.trunk(random_image(64, 96), alone.shared_depth, alone.inner_outputs, alone.inner_attention)
     before = [x.clone() for x in (trunk.tokens, *trunk.outputs.values())]
     alone.match(alone.dense_tokens(trunk), alone.text[0], trunk)
     assert all(map(torch.equal, (trunk.tokens, *trunk.outputs.values()), before))
@@ -159,23 +159,23 @@ def test_shared_trunk_is_separate_runs_bit_for_bit(monkeypatch):
         member.update(stride=32, class_names=('voc21', 'cityscapes')[index % 2])
         if index % 5 == 0:
             member['refine'] = dict(iterations=2, dilations=((2, 4), (1, 3))[index % 2])
-    images = [picture(100, 75)[0], picture(64, 120)[0]]
+    images = [random_image(100, 75)[0], random_image(64, 120)[0]]
     sizes = [(50, 70), (90, 64)]
     clip = dict(arch=TINY, pretrained=None)
     runs = count_blocks(shared := MODELS.build(dict(type='SharedTrunk', members=members, backbone=clip)))
-    neighbourhood, sought = PAMR.neighbourhood, []
+    neighborhood, sought = PAMR.neighborhood, []
 
     def counted(refine, image, size):
         sought.append((refine.dilations, size))
-        return neighbourhood(refine, image, size)
+        return neighborhood(refine, image, size)
 
     with monkeypatch.context() as patch:
-        patch.setattr(PAMR, 'neighbourhood', counted)
+        patch.setattr(PAMR, 'neighborhood', counted)
         together = shared.predict(images, samples_of(sizes))
-    # Once a picture, whatever the windows and however many refine; ResCLIP's first pass has its own, of its windows.
-    of_pictures = [(dilations, size) for dilations, size in sought if size in sizes]
-    assert sorted(of_pictures) == sorted((dilations, size) for dilations in ((1, 3), (2, 4)) for size in sizes)
-    # Windows of one shape with three kinds of positions, and two whole pictures.
+    # Once an image, whatever the windows and however many refine; ResCLIP's first pass has its own, of its windows.
+    of_images = [(dilations, size) for dilations, size in sought if size in sizes]
+    assert sorted(of_images) == sorted((dilations, size) for dilations in ((1, 3), (2, 4)) for size in sizes)
+    # Windows of one shape with three kinds of positions, and two whole images.
     assert runs[0] == 3 + 2
     for name, member in members.items():
         alone = MODELS.build(dict(member, backbone=clip)).predict(images, samples_of(sizes))
@@ -205,7 +205,7 @@ def count_blocks(model):
 def test_attention_weights_are_the_attention(kind, settings):
     """(N, heads, T, T), finite; rows of softmaxes sum to their number."""
     model = build(kind, **settings)
-    trunk = model.backbone.trunks(picture(64, 96), [model.need])[0]
+    trunk = model.backbone.trunks(random_image(64, 96), [model.need])[0]
     weights = model.attention_weights(trunk)
     assert weights.shape == (1, 2, 25, 25)
     # SC-CLIP leaves [CLS] out.
@@ -226,7 +226,7 @@ def one_tiny_clip():
 
 @pytest.mark.usefixtures('one_tiny_clip')
 @pytest.mark.parametrize('name', config_names())
-def test_every_config_segments_a_picture(name):
+def test_every_config_segments_a_image(name):
     config = load_config(name)
     config.model.backbone = dict(arch=TINY, pretrained=None)
     config.model.templates = 'photo'
@@ -234,7 +234,7 @@ def test_every_config_segments_a_picture(name):
         config.model.refine.iterations = 1
     model = MODELS.build(config.model)
     sample = SegDataSample(metainfo=dict(ori_shape=(60, 80)))
-    labels = model.predict([picture(224, 300)[0]], [sample])[0].pred_sem_seg.data
+    labels = model.predict([random_image(224, 300)[0]], [sample])[0].pred_sem_seg.data
     assert labels.shape == (1, 60, 80)
     assert 0 <= labels.min() <= labels.max() < len(model.vocabulary)
 

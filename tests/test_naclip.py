@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from golden import TINY, golden, largest_difference, picture
+from golden import TINY, golden, largest_difference, random_image
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from naclip_bench.errors import BenchError
 from naclip_bench.evaluation.benchmark import PeakMemory
-from naclip_bench.methods.naclip import ARCHITECTURES, ATTENTIONS, NACLIP, gaussian_neighbourhood
+from naclip_bench.methods.naclip import ARCHITECTURES, ATTENTIONS, NACLIP, gaussian_neighborhood
 
 CPU = torch.device('cpu')
 TOKENS = sorted(key for key in golden('naclip.npz') if key.startswith('tiny/naclip/'))
@@ -24,17 +24,17 @@ def test_tokens(key):
     _, _, name, size = key.split('/')
     arch, attention, _ = name.split('-')
     height, width = map(int, size.split('x'))
-    tokens, trunk = naclip(arch=arch, attention=attention).window_tokens(picture(height, width))
+    tokens, trunk = naclip(arch=arch, attention=attention).window_tokens(random_image(height, width))
     assert trunk.grid == (height // 16, width // 16)
     assert largest_difference(tokens, golden('naclip.npz')[key]) < 1e-5
 
 
 def test_gaussian():
     expected = golden('naclip.npz')['omega/14x21/std5.0']
-    assert largest_difference(gaussian_neighbourhood((14, 21), 5.0, torch.float32, CPU), expected) < 1e-6
+    assert largest_difference(gaussian_neighborhood((14, 21), 5.0, torch.float32, CPU), expected) < 1e-6
 
 
-#: The stored predictions: class names, seed and size of the picture, original size, settings, tolerance of the logits.
+#: The stored predictions: class names, seed and size of the image, original size, settings, tolerance of the logits.
 CASES = {
     'naclip/voc20/whole/nopamr': ('voc20', 2, (336, 500), (375, 558), dict(window=None), 2e-4),
     'naclip/city/slide/nopamr': ('cityscapes', 1, (336, 448), (250, 333), dict(), 1e-5),
@@ -63,7 +63,7 @@ def test_whole_prediction(case):
     }
     model = naclip(class_names, **settings)
     assert largest_difference(model.text[0][model.vocabulary.occurrences], stored['query_features']) < 1e-6
-    images, samples = [picture(*size, seed)[0]], [SegDataSample(metainfo=dict(ori_shape=original))]
+    images, samples = [random_image(*size, seed)[0]], [SegDataSample(metainfo=dict(ori_shape=original))]
     logits = model(images, samples, mode='tensor')[0]
     expected = stored['seg_logits_pre_softmax[::25,::25]'][0]
     assert largest_difference(logits[:, ::25, ::25], expected) < tolerance
@@ -74,8 +74,8 @@ def test_whole_prediction(case):
 @pytest.mark.parametrize('attention', ATTENTIONS)
 @pytest.mark.parametrize('arch', ARCHITECTURES)
 def test_windows_do_not_see_each_other(arch, attention):
-    """Every cell of Tables 3 and 4, batched and one by one, on pictures of different, non-square sizes."""
-    images = [picture(100, 75)[0], picture(64, 120)[0], picture(50, 64)[0]]
+    """Every cell of Tables 3 and 4, batched and one by one, on images of different, non-square sizes."""
+    images = [random_image(100, 75)[0], random_image(64, 120)[0], random_image(50, 64)[0]]
     samples = [SegDataSample(metainfo=dict(ori_shape=tuple(image.shape[-2:]))) for image in images]
     settings = dict(arch=arch, attention=attention, window=64, stride=32)
     together = naclip(window_batch=8, **settings)(images, samples, mode='tensor')
@@ -117,7 +117,7 @@ def test_wrong_settings_are_said(settings, message):
         naclip(**settings)
 
 
-def test_a_picture_smaller_than_a_patch():
+def test_a_image_smaller_than_a_patch():
     with pytest.raises(BenchError, match='smaller than a patch'):
         naclip().predict([torch.zeros(3, 10, 40)])
 
@@ -125,19 +125,19 @@ def test_a_picture_smaller_than_a_patch():
 def test_logits_that_are_not_finite_are_refused():
     model = naclip()
     model.backbone.clip.visual.proj.data[0, 0] = float('nan')
-    sample = SegDataSample(metainfo=dict(ori_shape=(224, 224), img_path='some/picture.jpg'))
-    with pytest.raises(BenchError, match=r'some/picture\.jpg are not finite'):
-        model.predict([picture(224, 224)[0]], [sample])
+    sample = SegDataSample(metainfo=dict(ori_shape=(224, 224), img_path='some/image.jpg'))
+    with pytest.raises(BenchError, match=r'some/image\.jpg are not finite'):
+        model.predict([random_image(224, 224)[0]], [sample])
 
 
 @pytest.mark.parametrize('refine', [None, dict(iterations=1, query_chunk=32)])
 def test_many_classes_need_little_memory(tmp_path, refine):
-    """847 classes on a 640x480 picture: the logits alone would be 1 GiB, softmax and merge several."""
+    """847 classes on a 640x480 image: the logits alone would be 1 GiB, softmax and merge several."""
     path = tmp_path / 'many.txt'
     path.write_text('\n'.join(f'thing {number}' for number in range(847)))
     model = naclip(str(path), templates='photo', prob_thd=0.001, refine=refine)
     sample = SegDataSample(metainfo=dict(ori_shape=(480, 640)))
     memory = PeakMemory(CPU)
     memory.begin()
-    model.predict([picture(336, 448)[0]], [sample])
+    model.predict([random_image(336, 448)[0]], [sample])
     assert 0 < memory.above_start() < 0.75e9

@@ -1,4 +1,4 @@
-"""Overlays: labels in their colours over the picture, upright, and no number changed."""
+"""Overlays: labels in their colors over the image, upright, and no number changed."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ import pytest
 from PIL import Image, ImageOps
 from tiny import COMMAND, TinyBench, run_here
 
-from naclip_bench.datasets.loading import LoadPicture
+from naclip_bench.datasets.loading import LoadImage
 from naclip_bench.evaluation.overlay import FONT_SIZE, MARGIN, OPACITY, SMALL, draw, palette
 
 IGNORED = 255
 
 
 def panels(canvas: Image.Image, height: int, width: int) -> Iterator[np.ndarray]:
-    """Picture, ground truth and prediction of an overlay."""
+    """Image, ground truth and prediction of an overlay."""
     top = MARGIN + FONT_SIZE + 6
     for left in (MARGIN + index * (width + MARGIN) for index in range(3)):
         yield np.asarray(canvas)[top : top + height, left : left + width]
 
 
-def test_overlay_shows_labels_in_their_colours_and_leaves_void_pixels():
+def test_overlay_shows_labels_in_their_colors_and_leaves_void_pixels():
     random, (height, width) = np.random.default_rng(0), (SMALL, SMALL + 20)
-    picture = random.integers(0, 256, (height, width, 3), np.uint8)
+    image = random.integers(0, 256, (height, width, 3), np.uint8)
     truth, prediction = np.zeros((height, width), np.int64), np.ones((height, width), np.int64)
     truth[:5], prediction[:, 60:] = IGNORED, 2
-    colours = np.array([(250, 0, 10), (0, 240, 20), (30, 0, 230), (9, 99, 199)], np.uint8)
+    colors = np.array([(250, 0, 10), (0, 240, 20), (30, 0, 230), (9, 99, 199)], np.uint8)
     labels = {'ground truth': truth, 'prediction': prediction}
-    canvas = draw(picture, labels, ('a', 'b', 'c', 'absent'), colours)
+    canvas = draw(image, labels, ('a', 'b', 'c', 'absent'), colors)
 
     assert canvas.width == 3 * width + 4 * MARGIN and canvas.height > height + 2 * FONT_SIZE
     shown, shown_truth, shown_prediction = panels(canvas, height, width)
-    assert (shown == picture).all()
-    assert (shown_truth[:5] == picture[:5]).all()
-    mixed = (1 - OPACITY) * picture + OPACITY * colours[prediction]
+    assert (shown == image).all()
+    assert (shown_truth[:5] == image[:5]).all()
+    mixed = (1 - OPACITY) * image + OPACITY * colors[prediction]
     assert np.abs(shown_prediction - mixed).max() <= 0.5
-    assert np.abs(shown_truth - ((1 - OPACITY) * picture + OPACITY * colours[0]))[5:].max() <= 0.5
+    assert np.abs(shown_truth - ((1 - OPACITY) * image + OPACITY * colors[0]))[5:].max() <= 0.5
     legend = {tuple(pixel) for row in np.asarray(canvas)[-3 * FONT_SIZE :] for pixel in row.tolist()}
-    assert {tuple(colour) in legend for colour in colours[:3].tolist()} == {True}
-    assert tuple(colours[3].tolist()) not in legend
+    assert {tuple(color) in legend for color in colors[:3].tolist()} == {True}
+    assert tuple(colors[3].tolist()) not in legend
 
 
-def test_a_thin_picture_is_not_magnified_to_a_giant():
+def test_a_thin_image_is_not_magnified_to_a_giant():
     thin = np.zeros((2, 300), np.int64)
     canvas = draw(np.zeros((2, 300, 3), np.uint8), {'ground truth': thin}, ('a',), np.zeros((1, 3), np.uint8))
     assert canvas.width == 2 * 900 + 3 * MARGIN
@@ -51,20 +51,20 @@ def test_a_thin_picture_is_not_magnified_to_a_giant():
 
 @pytest.mark.parametrize('own', [[], [[1, 2, 3]] * 60], ids=['none', 'all alike'])
 def test_palette_tells_all_classes_apart(own):
-    colours = palette({'classes': [str(index) for index in range(60)], 'palette': own})
-    assert len({tuple(colour) for colour in colours.tolist()}) == 60
+    colors = palette({'classes': [str(index) for index in range(60)], 'palette': own})
+    assert len({tuple(color) for color in colors.tolist()}) == 60
 
 
-def test_overlay_of_a_picture_that_its_exif_data_rotate(tmp_path, capfd):
-    """Picture, labels and overlay stand upright together; drawing changes no number."""
+def test_overlay_of_a_image_that_its_exif_data_rotate(tmp_path, capfd):
+    """Image, labels and overlay stand upright together; drawing changes no number."""
     bench = TinyBench(tmp_path, classes=(0, 3, 15, 18), count=5)
     exif = Image.Exif()
     exif[274] = 6  # lies on its side
-    with Image.open(bench.picture('p1')) as image:
-        image.save(bench.picture('p1'), exif=exif)
+    with Image.open(bench.image('p1')) as image:
+        image.save(bench.image('p1'), exif=exif)
     bench.save_mask('p1', np.ascontiguousarray(np.rot90(np.array(Image.open(bench.mask('p1'))), -1)))
-    upright = np.asarray(ImageOps.exif_transpose(Image.open(bench.picture('p1'))))
-    decoded = LoadPicture().transform({'img_path': str(bench.picture('p1'))})['img'][..., ::-1]
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(bench.image('p1'))))
+    decoded = LoadImage().transform({'img_path': str(bench.image('p1'))})['img'][..., ::-1]
     assert upright.shape == decoded.shape == (96, 64, 3)
     assert np.abs(upright.astype(int) - decoded).mean() < 3
 
@@ -74,7 +74,7 @@ def test_overlay_of_a_picture_that_its_exif_data_rotate(tmp_path, capfd):
     assert bench.finished() == bench.finished(plain)
     assert sorted(path.stem for path in drawn.iterdir()) == bench.names
     with Image.open(drawn / 'p1.png') as overlay:
-        # Small pictures are magnified, three times here.
+        # Small images are magnified, three times here.
         assert overlay.width == 3 * 192 + 4 * MARGIN
         magnified = Image.fromarray(upright).resize((192, 288), Image.Resampling.BICUBIC)
         assert (next(panels(overlay, 288, 192)) == np.asarray(magnified)).all()
@@ -86,7 +86,7 @@ def test_methods_side_by_side(tmp_path, capfd):
     given = bench.arguments('--method', 'sclip,naclip', '--out', str(tmp_path / 'drawn'), config='voc21')
     at = given.index('--work-dir')
     outcome = run_here(capfd, given[:at] + given[at + 2 :], command)
-    assert outcome.code == 0 and outcome.stderr.startswith('MADE-UP WEIGHTS')
+    assert outcome.code == 0 and outcome.stderr.startswith('RANDOM WEIGHTS')
     assert outcome.stdout.split() == [str(tmp_path / 'drawn' / f'{name}.png') for name in bench.names]
     with Image.open(tmp_path / 'drawn' / 'p1.png') as canvas:
         assert canvas.width == 4 * 96 * 3 + 5 * MARGIN

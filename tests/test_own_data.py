@@ -39,17 +39,17 @@ class OwnData:
         self.config.write_text(texts['_base_'])
         self.command = shlex.split(texts['python'])
         (self.folder / 'configs').symlink_to(CONFIGS)
-        for part in ('pictures', 'masks'):
+        for part in ('images', 'masks'):
             (self.folder / 'path/to/data' / part).mkdir(parents=True)
-        self.save_pictures('.jpg')
+        self.save_images('.jpg')
         for name in bench.names:
             Image.fromarray(LABELS).save(self.folder / f'path/to/data/masks/{name}.png')
 
-    def save_pictures(self, suffix: str, mode: str = 'RGB') -> None:
+    def save_images(self, suffix: str, mode: str = 'RGB') -> None:
         random = np.random.default_rng(0)
         for name in self.bench.names:
-            picture = Image.fromarray(random.integers(0, 256, (*LABELS.shape, 3), np.uint8))
-            picture.convert(mode).save(self.folder / f'path/to/data/pictures/{name}{suffix}')
+            image = Image.fromarray(random.integers(0, 256, (*LABELS.shape, 3), np.uint8))
+            image.convert(mode).save(self.folder / f'path/to/data/images/{name}{suffix}')
 
     def change(self, old: str, new: str) -> None:
         text = self.config.read_text()
@@ -59,7 +59,7 @@ class OwnData:
     def run(self, capfd: pytest.CaptureFixture) -> Outcome:
         python, command, *arguments = self.command
         assert (python, command) == ('python', 'tools/test.py')
-        # A tiny CLIP, windows and prompts; --data-root is for the suite's own data sets.
+        # A tiny CLIP, windows and prompts; --data-root is for the suite's own datasets.
         _, _, _, *tiny = self.bench.arguments(options={'model.templates': 'photo'})
         return run_here(capfd, [*arguments, *tiny])
 
@@ -76,7 +76,7 @@ def test_documented_files_run_as_they_stand(own, capfd):
     assert outcome.code == 0, outcome.stderr
     result = own.bench.result()
     assert (result['dataset'], result['protocol'], result['settings']['class_names']) == ('mine', 'own', 'my_classes')
-    assert result['pictures'] == {'count': 4, 'official': 4, 'official_list': None, 'limit': None, 'subset': None}
+    assert result['images'] == {'count': 4, 'official': 4, 'official_list': None, 'limit': None, 'subset': None}
     assert 'a part' not in outcome.stdout
     pixels = {row['class']: row['pixels'] for row in result['per_class']}
     assert pixels == dict.fromkeys(('background', 'cat', 'dog'), 4 * 96 * 16)
@@ -88,11 +88,11 @@ def test_config_is_of_ten_lines():
 
 
 @pytest.mark.parametrize('mode', ['RGB', 'RGBA', 'L'])
-def test_png_pictures(own, capfd, mode):
+def test_png_images(own, capfd, mode):
     for name in own.bench.names:
-        (own.folder / f'path/to/data/pictures/{name}.jpg').unlink()
-    own.save_pictures('.png', mode)
-    assert_one_line(own.run(capfd), 'path/to/data holds no pictures', 'pictures/*.jpg')
+        (own.folder / f'path/to/data/images/{name}.jpg').unlink()
+    own.save_images('.png', mode)
+    assert_one_line(own.run(capfd), 'path/to/data holds no images', 'images/*.jpg')
     own.change("type='BaseSegDataset',", "type='BaseSegDataset', img_suffix='.png',")
     assert own.run(capfd).code == 0
     assert list(own.bench.finished()) == own.bench.names

@@ -1,4 +1,4 @@
-"""``tools/prepare_data.py`` from archives in the official layouts to complete data sets."""
+"""``tools/prepare_data.py`` from archives in the official layouts to complete datasets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ JPEG, PNG = image(9, 'JPEG'), image(3, 'PNG')
 
 
 def voc_members(names: list[str]) -> dict[str, bytes]:
-    """The official archive in small: also training pictures, boxes, other lists."""
+    """The official archive in small: also training images, boxes, other lists."""
     root, train = 'VOCdevkit/VOC2012', ['2007_000001', '2007_000002']
     members = {f'{root}/ImageSets/Segmentation/val.txt': ''.join(f'{name}\n' for name in names).encode()}
     members[f'{root}/ImageSets/Segmentation/train.txt'] = '\n'.join(train).encode()
@@ -64,12 +64,12 @@ def command(data_root: Path, capfd: pytest.CaptureFixture) -> Callable[..., Outc
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """VOC and ADE20K of three pictures."""
+    """VOC and ADE20K of three images."""
     configs = tmp_path / 'configs'
     shutil.copytree(prepare.CONFIGS / '_base_', configs / '_base_')
     for name in ('voc20', 'voc21', 'ade20k'):
         path = configs / '_base_' / 'datasets' / f'{name}.py'
-        path.write_text(re.sub(r'pictures = \d+', 'pictures = 3', path.read_text()))
+        path.write_text(re.sub(r'images = \d+', 'images = 3', path.read_text()))
     monkeypatch.setattr(prepare, 'CONFIGS', configs)
     for key in ('voc', 'ade20k'):
         recipe = recipes.RECIPES[key]
@@ -94,7 +94,7 @@ def assert_failed(outcome: Outcome, *fragments: object) -> None:
         assert str(fragment) in outcome.stderr
 
 
-# ---- whole data sets
+# ---- whole datasets
 
 
 def test_voc(tmp_path, data_root, command):
@@ -183,8 +183,8 @@ def test_where_a_login_is_needed(data_root, command):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['vco'], 'there is no data set vco; did you mean "voc"'),
-        (['voc', '--unlabelled-ignored'], '--unlabelled-ignored is a variant of coco_object, not of voc'),
+        (['vco'], 'there is no dataset vco; did you mean "voc"'),
+        (['voc', '--unlabeled-ignored'], '--unlabeled-ignored is a variant of coco_object, not of voc'),
         (['voc', '--from', 'absent.tar'], '--from: there is no absent.tar'),
         (['voc', '--frm', 'x'], 'unrecognized arguments: --frm'),
     ],
@@ -207,9 +207,7 @@ def test_archive_of_another_data_set(tmp_path, data_root, command):
 def test_another_year(tmp_path, data_root, command):
     """VOC 2010 has the same folders, and another list."""
     archive = pack(tmp_path / 'voc2010.tar', voc_members([*SMALL, '2009_000004']))
-    assert_failed(
-        command('voc', '--from', archive), f'{archive} names 4 pictures, not 3; is it VOCtrainval_11-May-2012'
-    )
+    assert_failed(command('voc', '--from', archive), f'{archive} names 4 images, not 3; is it VOCtrainval_11-May-2012')
     assert not (data_root / 'VOCdevkit').exists()
 
 
@@ -258,7 +256,7 @@ def test_lost_and_cut_files_are_mended(tmp_path, data_root, command):
 
 @pytest.mark.usefixtures('small')
 def test_half_a_data_set_without_a_list_is_not_complete(tmp_path, data_root, command):
-    """All pictures of the folder count, so that only their number tells."""
+    """All images of the folder count, so that only their number tells."""
     root = data_root / 'ade' / 'ADEChallengeData2016'
     pack(root, {'images/validation/a.jpg': JPEG, 'annotations/validation/a.png': PNG})
     archive = pack(tmp_path / 'few.zip', {'images/validation/b.jpg': JPEG, 'annotations/validation/b.png': PNG})
@@ -270,7 +268,7 @@ def test_two_at_once(tmp_path, data_root, command):
     archive = pack(tmp_path / 'voc.tar', voc_members(SMALL))
     data_root.mkdir()
     with FileLock(data_root / '.preparing-voc.lock'):
-        assert_failed(command('voc', '--from', archive), 'another process is preparing this data set', '.lock')
+        assert_failed(command('voc', '--from', archive), 'another process is preparing this dataset', '.lock')
         assert not (data_root / 'VOCdevkit').exists()
     assert command('voc', '--from', archive).code == 0
 
@@ -290,19 +288,19 @@ def test_the_lock_of_a_killed_process_is_gone(data_root):
     assert not list(data_root.iterdir())
 
 
-# ---- a data set of two archives and a conversion
+# ---- a dataset of two archives and a conversion
 
 
 @pytest.fixture
 def pair(small: None, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, bytes]]:
-    """A data set whose pictures and masks come apart, and are converted to VOC's layout."""
+    """A dataset whose images and masks come apart, and are converted to VOC's layout."""
     layouts = []
 
     def convert(source: Path, root: Path) -> None:
         layouts.append(files_below(source))
         for name in SMALL:
-            picture, mask = source / 'pictures' / f'{name}.jpg', source / 'set' / 'maps' / f'{name}.map'
-            link_or_copy(picture, root / 'VOCdevkit/VOC2012/JPEGImages' / picture.name)
+            image, mask = source / 'images' / f'{name}.jpg', source / 'set' / 'maps' / f'{name}.map'
+            link_or_copy(image, root / 'VOCdevkit/VOC2012/JPEGImages' / image.name)
             target = root / 'VOCdevkit/VOC2012/SegmentationClass' / f'{name}.png'
             target.parent.mkdir(exist_ok=True)
             target.write_bytes(mask.read_bytes())
@@ -311,7 +309,7 @@ def pair(small: None, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> list[
         path.write_text(''.join(f'{name}\n' for name in SMALL))
 
     sources = (
-        recipes.Source('pictures.zip', '', {'pictures/*.jpg': 3}, page='https://pictures.org', shared=('voc21',)),
+        recipes.Source('images.zip', '', {'images/*.jpg': 3}, page='https://images.org', shared=('voc21',)),
         recipes.Source('maps.zip', 'set', {'maps/*.map': 3}, page='https://maps.org'),
     )
     recipe = recipes.Recipe('fake', 'Fake', ('voc20',), sources, convert, 'fake')
@@ -319,58 +317,58 @@ def pair(small: None, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> list[
     return layouts
 
 
-PICTURES = {f'pictures/{name}.jpg': JPEG for name in SMALL}
+IMAGES = {f'images/{name}.jpg': JPEG for name in SMALL}
 MAPS = {f'set/maps/{name}.map': PNG for name in SMALL}
 
 
 @pytest.mark.parametrize('order', [1, -1])
 def test_archives_in_any_order(tmp_path, data_root, command, pair, order):
     given = [
-        pack(tmp_path / 'a.zip', {f'deep/er/{path}': data for path, data in PICTURES.items()}),
+        pack(tmp_path / 'a.zip', {f'deep/er/{path}': data for path, data in IMAGES.items()}),
         pack(tmp_path / 'b.tar.gz', MAPS | {'set/maps/readme': b''}),
     ]
     outcome = command('fake', '--from', *given[::order])
     assert outcome.code == 0, outcome.stderr
-    assert pair == [PICTURES | MAPS]
+    assert pair == [IMAGES | MAPS]
     assert not list(data_root.glob('.*'))
 
 
-def test_only_the_pictures_that_are_named(tmp_path, command, pair, monkeypatch):
+def test_only_the_images_that_are_named(tmp_path, command, pair, monkeypatch):
     recipe = recipes.RECIPES['fake']
-    pictures = replace(recipe.sources[0], pictures=lambda: SMALL)
-    monkeypatch.setitem(recipes.RECIPES, 'fake', replace(recipe, sources=(pictures, recipe.sources[1])))
-    outcome = command('fake', '--from', pack(tmp_path / 'all.zip', PICTURES | MAPS | {'pictures/train.jpg': JPEG}))
+    images = replace(recipe.sources[0], images=lambda: SMALL)
+    monkeypatch.setitem(recipes.RECIPES, 'fake', replace(recipe, sources=(images, recipe.sources[1])))
+    outcome = command('fake', '--from', pack(tmp_path / 'all.zip', IMAGES | MAPS | {'images/train.jpg': JPEG}))
     assert outcome.code == 0, outcome.stderr
-    assert pair == [PICTURES | MAPS]
+    assert pair == [IMAGES | MAPS]
 
 
 def test_one_archive_is_missing(tmp_path, data_root, command, pair):
     maps = pack(tmp_path / 'maps.zip', MAPS)
-    run = f'python tools/prepare_data.py fake --data-root {data_root} --from {maps} pictures.zip'
-    assert_failed(command('fake', '--from', maps), f'get pictures.zip from https://pictures.org, then run: {run}')
+    run = f'python tools/prepare_data.py fake --data-root {data_root} --from {maps} images.zip'
+    assert_failed(command('fake', '--from', maps), f'get images.zip from https://images.org, then run: {run}')
     assert not pair and not list(data_root.iterdir())
 
 
 def test_one_archive_given_twice(tmp_path, command, pair):
-    first, second = (pack(tmp_path / name, PICTURES) for name in ('a.zip', 'b.tar'))
-    assert_failed(command('fake', '--from', first, second), f'both {first} and {second} hold pictures/*.jpg; give one')
+    first, second = (pack(tmp_path / name, IMAGES) for name in ('a.zip', 'b.tar'))
+    assert_failed(command('fake', '--from', first, second), f'both {first} and {second} hold images/*.jpg; give one')
 
 
 def test_both_in_one_folder_named_by_its_parts(tmp_path, command, pair):
-    folder = pack(tmp_path / 'all', PICTURES | MAPS)
-    outcome = command('fake', '--from', folder / 'pictures', '--from', folder / 'set' / 'maps', folder)
+    folder = pack(tmp_path / 'all', IMAGES | MAPS)
+    outcome = command('fake', '--from', folder / 'images', '--from', folder / 'set' / 'maps', folder)
     assert outcome.code == 0, outcome.stderr
-    assert pair == [PICTURES | MAPS]
+    assert pair == [IMAGES | MAPS]
 
 
-def test_pictures_of_a_benchmark_that_is_there_already(tmp_path, data_root, command, pair, monkeypatch):
+def test_images_of_a_benchmark_that_is_there_already(tmp_path, data_root, command, pair, monkeypatch):
     recipe = recipes.RECIPES['fake']
-    pictures = replace(recipe.sources[0], files={'JPEGImages/*.jpg': 3})
+    images = replace(recipe.sources[0], files={'JPEGImages/*.jpg': 3})
     monkeypatch.setitem(
-        recipes.RECIPES, 'fake', replace(recipe, benchmarks=('cityscapes',), sources=(pictures, recipe.sources[1]))
+        recipes.RECIPES, 'fake', replace(recipe, benchmarks=('cityscapes',), sources=(images, recipe.sources[1]))
     )
     maps = pack(tmp_path / 'maps.zip', MAPS)
-    assert 'pictures.zip' in command('fake', '--from', maps).stderr
+    assert 'images.zip' in command('fake', '--from', maps).stderr
     assert command('voc', '--from', pack(tmp_path / 'voc.tar', voc_members(SMALL))).code == 0
     command('fake', '--from', maps)
     assert [layout.keys() for layout in pair] == [{f'JPEGImages/{name}.jpg' for name in SMALL} | MAPS.keys()]
@@ -384,7 +382,7 @@ def test_conversion_that_leaves_something_out(tmp_path, data_root, command, pair
         (root / 'VOCdevkit/VOC2012/SegmentationClass' / f'{SMALL[0]}.png').unlink()
 
     monkeypatch.setitem(recipes.RECIPES, 'fake', replace(recipe, lay_out=forgetful))
-    given = pack(tmp_path / 'both.zip', PICTURES | MAPS)
+    given = pack(tmp_path / 'both.zip', IMAGES | MAPS)
     assert_failed(command('fake', '--from', given), '1 of 3 masks are missing', f'{SMALL[0]}.png')
     assert 'next:' not in command('fake', '--from', given).stdout
 

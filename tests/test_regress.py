@@ -86,10 +86,10 @@ def test_recorded_values_say_what_they_stand_on(recorded):
     entry = entries[1]
     assert (entry['config'], entry['dataset'], entry['metric']) == ('naclip_voc21', 'voc21', 'mIoU')
     assert (entry['precision'], entry['device'], entry['tolerance']) == ('fp32', 'cpu', 0.01)
-    assert entry['pictures']['count'] == 4 and entry['weights']['name'] == 'made-up'
+    assert entry['images']['count'] == 4 and entry['weights']['name'] == 'random'
     assert 'model.stride=16' in entry['overrides']
     for digest in (
-        *(entry[part]['sha256'] for part in ('pictures', 'weights')),
+        *(entry[part]['sha256'] for part in ('images', 'weights')),
         *(entry[part] for part in ('class_names', 'prompts')),
         entry['evidence']['result'],
     ):
@@ -108,7 +108,7 @@ def test_recording_again_takes_a_values_place(recorded):
     before = recorded.entries()
     recorded.change(lambda entry: entry.update(value=1.0))
     outcome = recorded.record('naclip_voc21')
-    assert 'was 1.0000' in outcome.stdout and 'MADE-UP WEIGHTS' in outcome.stdout
+    assert 'was 1.0000' in outcome.stdout and 'RANDOM WEIGHTS' in outcome.stdout
     assert [entry['value'] for entry in recorded.entries()] == [1.0, before[1]['value'], 1.0]
     # Another setting is another value.
     assert recorded.record('naclip_voc21', **{'model.stride': 32}).code == 0
@@ -123,8 +123,8 @@ def test_a_value_of_a_part(recorded):
         '--record', 'naclip_voc21', '--subset', subset, '--pretrained', 'none', '--cfg-options', *before[1]['overrides']
     )
     assert outcome.code == 0, outcome.stderr
-    part = next(entry for entry in recorded.entries() if entry['pictures']['subset'])
-    assert part['pictures']['count'] == 2 and part['value'] != before[1]['value']
+    part = next(entry for entry in recorded.entries() if entry['images']['subset'])
+    assert part['images']['count'] == 2 and part['value'] != before[1]['value']
     outcome = recorded.run('--select', 'naclip_voc21')
     assert outcome.code == 0 and outcome.stdout.count('ok ') == 2 and 'part.txt' in outcome.stdout
 
@@ -223,8 +223,8 @@ def other_class_names(regression: Regression, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ('other', 'said'),
     [
-        (other_weights, 'weights differ: recorded made-up '),
-        (other_list, 'pictures differ: recorded 4 pictures '),
+        (other_weights, 'weights differ: recorded random '),
+        (other_list, 'images differ: recorded 4 images '),
         (other_prompts, 'prompts differ: recorded '),
         (other_class_names, 'class names differ: recorded '),
     ],
@@ -248,7 +248,7 @@ def test_other_kinds_of_device_are_not_compared(recorded):
 
 
 def test_values_share_passes(recorded, monkeypatch):
-    """Two data sets, two methods, three values: the pictures are read and the trunk is run once."""
+    """Two datasets, two methods, three values: the images are read and the trunk is run once."""
     windows, trunks = [], FrozenCLIP.trunks
 
     def counted(clip: FrozenCLIP, images: torch.Tensor, needs: list) -> list:
@@ -272,7 +272,7 @@ def test_what_cannot_be_run_is_a_failure_of_its_own(recorded):
     recorded.change(lambda entry: entry['overrides'].append('model.stride'))
     assert_fails(recorded.run('--select', 'sclip'), '"model.stride" is not KEY=VALUE')
     recorded.change(lambda entry: entry['overrides'].pop())
-    recorded.bench.picture('p1').write_bytes(b'')
+    recorded.bench.image('p1').write_bytes(b'')
     assert_fails(recorded.run('--select', 'sclip'), 'p1.jpg')
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from tiny import TinyBench
 
-from naclip_bench.catalogue import catalogue
+from naclip_bench.catalog import catalog
 from naclip_bench.errors import BenchError
 from naclip_bench.reproduce import formats, papers
 from naclip_bench.reproduce.compare import compare, find_rows
@@ -29,12 +29,10 @@ from naclip_bench.reproduce.tables import TABLES, find_table, find_tables
 PRINTED = list(csv.DictReader(Path(papers.__file__).with_name('papers.csv').open(newline='')))
 
 
-def made_up_result(leaf, index=0, count=3, **record):
-    """A result as a run leaves it, of ``count`` pictures of three classes."""
+def fake_result(leaf, index=0, count=3, **record):
+    """A result as a run leaves it, of ``count`` images of three classes."""
     random = np.random.default_rng(index)
-    cells = {
-        f'p{picture}': np.array([[0, 0, 40], [1, 1, random.integers(1, 50)], [1, 2, 9]]) for picture in range(count)
-    }
+    cells = {f'p{image}': np.array([[0, 0, 40], [1, 1, random.integers(1, 50)], [1, 2, 9]]) for image in range(count)}
     metrics = {'mIoU': 30 + index % 50 + 1 / 3, 'aAcc': 60.0, 'mAcc': 50.0, 'fwIoU': None}
     settings = dict(arch='ViT-B-16-quickgelu', weights='openai', precision='fp32')
     return Result(
@@ -42,8 +40,8 @@ def made_up_result(leaf, index=0, count=3, **record):
             'date': '2025-01-01T00:00:00+00:00',
             'protocol': leaf.config.protocol,
             'overrides': {},
-            'made_up_weights': False,
-            'pictures': {'count': leaf.config.pictures, 'official': leaf.config.pictures},
+            'random_weights': False,
+            'images': {'count': leaf.config.images, 'official': leaf.config.images},
             'metrics': metrics,
             'per_class': [{'class': f'<{name}>', 'IoU': iou} for name, iou in (('a', 100.0), ('b', 55.5), ('c', None))],
             'settings': settings,
@@ -56,11 +54,11 @@ def made_up_result(leaf, index=0, count=3, **record):
 
 
 def report_of(*tables, options=None, same=False, **record):
-    """A report whose leaves have made-up results, all the ``same`` where what they are does not matter."""
+    """A report whose leaves have random results, all the ``same`` where what they are does not matter."""
     options = options or Options()
     tables = find_tables(tables)
     plan = make_plan(tables, options)
-    results = {leaf: made_up_result(leaf, 0 if same else index, **record) for index, leaf in enumerate(plan.leaves)}
+    results = {leaf: fake_result(leaf, 0 if same else index, **record) for index, leaf in enumerate(plan.leaves)}
     return make_report(plan, results, tables, options)
 
 
@@ -220,7 +218,7 @@ def test_means_are_those_that_the_papers_print(everything):
     ]
     assert (means['NACLIP post=pamr'], means['CLIP Surgery post=none']) == ('42.5', '-')
     part = report_of('naclip/table1', options=Options(datasets=('voc21', 'pc60')), same=True)
-    assert part.blocks[0].datasets == ['voc21', 'pc60'], "a mean over some data sets could be taken for the paper's"
+    assert part.blocks[0].datasets == ['voc21', 'pc60'], "a mean over some datasets could be taken for the paper's"
 
 
 def marks_of(options, **record):
@@ -230,14 +228,14 @@ def marks_of(options, **record):
 
 def test_what_is_not_the_benchmark_is_marked():
     voc21 = Options(datasets=('voc21',))
-    few = {'pictures': {'count': 4, 'official': 1449}}
+    few = {'images': {'count': 4, 'official': 1449}}
     half = {'settings': dict(arch='a', weights='b', precision='bf16')}
     assert marks_of(voc21) == {''}
-    assert marks_of(voc21, made_up_weights=True) == {'W'}
-    assert marks_of(Options(datasets=('voc21',), pretrained='none'), made_up_weights=True) == {'W'}
+    assert marks_of(voc21, random_weights=True) == {'W'}
+    assert marks_of(Options(datasets=('voc21',), pretrained='none'), random_weights=True) == {'W'}
     assert marks_of(voc21, **few) == {'S'}
     assert marks_of(voc21, **half) == {'P'}
-    assert marks_of(voc21, made_up_weights=True, **few, **half) == {'WSP'}
+    assert marks_of(voc21, random_weights=True, **few, **half) == {'WSP'}
     for options, mark in (
         (dict(pretrained='some/file.pt'), 'C'),
         (dict(pretrained='openai'), ''),
@@ -249,8 +247,8 @@ def test_what_is_not_the_benchmark_is_marked():
 
 def test_a_mark_stands_behind_every_number_of_its_own_in_every_format(capsys):
     """Behind four values and their four differences."""
-    report = report_of('naclip/table4', options=Options(datasets=('voc21', 'ade20k')), made_up_weights=True)
-    assert report.marks() == {'W': 'made-up weights: the number means nothing'}
+    report = report_of('naclip/table4', options=Options(datasets=('voc21', 'ade20k')), random_weights=True)
+    assert report.marks() == {'W': 'random weights: the number means nothing'}
     print_report(report)
     written = capsys.readouterr().out
     assert len(re.findall(r'\d\.\d W\b', written)) == 8 and 'NOT THE BENCHMARK' in written
@@ -299,20 +297,20 @@ def test_formulas_and_citations():
 def compared(names, rows, datasets=('voc21',), **record):
     tables, options = find_tables(names), Options(datasets=datasets)
     plan = make_plan(tables, options)
-    results = {leaf: made_up_result(leaf, index, count=40, **record) for index, leaf in enumerate(plan.leaves)}
+    results = {leaf: fake_result(leaf, index, count=40, **record) for index, leaf in enumerate(plan.leaves)}
     report = make_report(plan, results, tables, options)
     report.comparisons = compare(*find_rows(plan, rows), results)
     return report
 
 
-def test_two_rows_are_compared_picture_by_picture(capsys):
-    report = compared(['naclip/table4'], ['Reduced', 'vanilla'], made_up_weights=True)
+def test_two_rows_are_compared_image_by_image(capsys):
+    report = compared(['naclip/table4'], ['Reduced', 'vanilla'], random_weights=True)
     (comparison,) = report.comparisons
-    differences = [abs(picture.difference) for picture in comparison.pictures]
+    differences = [abs(image.difference) for image in comparison.images]
     assert differences == sorted(differences, reverse=True) and len(differences) == 8
-    first = comparison.pictures[0]
+    first = comparison.images[0]
     cells = [
-        made_up_result(leaf, index, count=40).cells[first.name]
+        fake_result(leaf, index, count=40).cells[first.name]
         for index, leaf in ((1, comparison.leaves[0]), (0, comparison.leaves[1]))
     ]
     # Two classes of the truth, the second taken for a third: IoU 1, x / (x + 9), 0.
@@ -327,7 +325,7 @@ def test_two_rows_are_compared_picture_by_picture(capsys):
         capsys.readouterr().out,
     )
     (entry,) = as_json(report)['comparisons']
-    assert (entry['marks'], entry['p'], len(entry['pictures'])) == ('W', comparison.test.p, 8)
+    assert (entry['marks'], entry['p'], len(entry['images'])) == ('W', comparison.test.p, 8)
 
 
 @pytest.mark.parametrize(
@@ -336,7 +334,7 @@ def test_two_rows_are_compared_picture_by_picture(capsys):
         (['naclip/table1'], ['NACLIP', 'SCLIP post=none'], r'"NACLIP" could be "naclip/table1 NACLIP post=none" or'),
         (['naclip/table1'], ['GroupViT', 'SCLIP post=none'], 'no row that is run is called "GroupViT"'),
         (['naclip/table4'], ['Vanila', 'Reduced'], 'did you mean "Vanilla"'),
-        (['naclip/table4'], ['Vanilla', 'vanilla'], 'are not two runs on a data set that both have'),
+        (['naclip/table4'], ['Vanilla', 'vanilla'], 'are not two runs on a dataset that both have'),
     ],
 )
 def test_rows_that_cannot_be_compared(tables, rows, message):
@@ -372,7 +370,7 @@ def test_a_page_stands_alone_and_shows_names_as_text():
 
 
 def test_every_table_is_listed_and_found():
-    assert [key for key, _ in catalogue()['tables']] == list(TABLES)
+    assert [key for key, _ in catalog()['tables']] == list(TABLES)
     assert [table.key for table in find_tables(['naclip/table2', 'naclip/table1', 'naclip/table2'])] == [
         'naclip/table2',
         'naclip/table1',
@@ -389,9 +387,7 @@ def test_a_plan_is_printed_with_its_passes(tmp_path, capsys):
     written = capsys.readouterr().out
     # 64 x 96 pixels become 336 x 504: windows at 2 x 4 places, seen by each of four leaves.
     assert re.search(r'voc21, voc20 +│ +4 │ +3 │ +1 │ +24 │ +96 ', written)
-    assert (
-        '4 cells: 4 to run, as 4 leaves in 1 picture passes' in written and '(4.0x)' in written and '~' not in written
-    )
+    assert '4 cells: 4 to run, as 4 leaves in 1 image passes' in written and '(4.0x)' in written and '~' not in written
     subset = tmp_path / 'subset.txt'
     subset.write_text('p1\n')
     options = Options(datasets=('voc21', 'ade20k'), data_root=str(bench.folder / 'data'), subset=subset)

@@ -33,14 +33,12 @@ def test_the_command_runs_a_table_once_and_writes_it(tmp_path, capfd):
     suffixes = ['md', 'tex', 'csv', 'json', 'html']
     assert [Path(line).name for line in ended.stdout.splitlines()[-5:]] == [f'table.{suffix}' for suffix in suffixes]
     report = json.loads((out / 'table.json').read_text())
-    assert {(cell['how'], cell['marks'], cell['pictures']) for cell in report['cells']} == {('run', 'WSC', 3)}
+    assert {(cell['how'], cell['marks'], cell['images']) for cell in report['cells']} == {('run', 'WSC', 3)}
     assert [cell['dataset'] for cell in report['cells']] == ['voc21', 'voc20'] * 2
     assert all(cell['low'] <= cell['ours'] <= cell['high'] for cell in report['cells'])
     assert report['marks'].keys() == {'W', 'S', 'C'} and len(report['comparisons']) == 2
     page = (out / 'table.html').read_text()
-    assert page.count('<img src="data:image/jpeg;base64,') == sum(
-        len(each['pictures']) for each in report['comparisons']
-    )
+    assert page.count('<img src="data:image/jpeg;base64,') == sum(len(each['images']) for each in report['comparisons'])
     kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / 'store').glob('*.json')}
     assert len(kept) == 4
     again = command(capfd, bench, *map(str, compare_rows))
@@ -91,5 +89,5 @@ def test_costs_need_the_row_in_every_pass(tmp_path):
     options = Options(datasets=('voc21',), data_root=str(bench.folder / 'data'), pretrained='none')
     plan = make_plan([find_table('naclip/table2')], options)
     beside = find_row(plan, 'NACLIP backbone=ViT-B/16, post=pamr', '--cost-beside')
-    with pytest.raises(BenchError, match='has not the pictures, sizes or weights of sclip_voc21'):
+    with pytest.raises(BenchError, match='has not the images, sizes or weights of sclip_voc21'):
         sharing(plan, beside, options)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from golden import TINY, golden, largest_difference, picture
+from golden import TINY, golden, largest_difference, random_image
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
@@ -21,14 +21,14 @@ def build(kind='ResCLIP', precision='fp32', **settings):
 @torch.no_grad()
 @pytest.mark.parametrize(('name', 'rcs'), [('none', None), ('rcs', (2.0, 0.4))])
 def test_tokens_are_the_released_ones(name, rcs):
-    tokens, _ = build(rcs=rcs, sfr=None).window_tokens(picture(224, 224))
+    tokens, _ = build(rcs=rcs, sfr=None).window_tokens(random_image(224, 224))
     assert largest_difference(tokens, STORED[name]) < 1e-5
 
 
 @torch.no_grad()
 def test_the_feedback_leaves_cls_its_released_token():
     """M is 0 in the row of [CLS], whose token therefore tells that the scores are weighted and RCS is applied again."""
-    tokens, _ = build().window_tokens(picture(224, 224))
+    tokens, _ = build().window_tokens(random_image(224, 224))
     assert largest_difference(tokens[:, 0], STORED['rcs+sfr'][:, 0]) < 1e-5
 
 
@@ -40,7 +40,7 @@ def test_tokens_with_feedback_are_the_released_ones(monkeypatch):
     """
     model, classes = build(), STORED['rcs+sfr/classes'].flatten().long()
     monkeypatch.setattr(model, 'first_pass', lambda tokens, trunk: classes[None])
-    tokens, _ = model.window_tokens(picture(224, 224))
+    tokens, _ = model.window_tokens(random_image(224, 224))
     assert largest_difference(tokens, STORED['rcs+sfr']) < 1e-5
 
 
@@ -50,13 +50,13 @@ def test_no_patch_could_be_of_another_class(monkeypatch, patch):
     model, classes = build(), STORED['rcs+sfr/classes'].flatten().long()
     classes[patch] = 1 - classes[patch]
     monkeypatch.setattr(model, 'first_pass', lambda tokens, trunk: classes[None])
-    tokens, _ = model.window_tokens(picture(224, 224))
+    tokens, _ = model.window_tokens(random_image(224, 224))
     assert largest_difference(tokens, STORED['rcs+sfr']) > 1e-2
 
 
 @torch.no_grad()
 def test_the_switches_switch():
-    image = picture(96, 160)
+    image = random_image(96, 160)
     naclip, _ = build('NACLIP').window_tokens(image)
     outputs = {
         (rcs, sfr): build(rcs=rcs, sfr=sfr).window_tokens(image)[0]
@@ -75,7 +75,7 @@ def test_the_switches_switch():
 @pytest.mark.parametrize('precision', ['fp32', 'bf16'])
 def test_attention_weights_gather_the_values(precision):
     model = build(precision=precision)
-    trunk = model.backbone.trunk(picture(64, 96), model.shared_depth, attention=model.inner_attention)
+    trunk = model.backbone.trunk(random_image(64, 96), model.shared_depth, attention=model.inner_attention)
     weights = model.attention_weights(trunk)
     # tau is 2: so much do the rows sum to.
     assert largest_difference(weights.float().sum(-1), torch.tensor(2.0)) < (1e-5 if precision == 'fp32' else 0.02)
@@ -84,7 +84,7 @@ def test_attention_weights_gather_the_values(precision):
 
 
 def test_the_threshold_sends_pixels_to_the_first_query():
-    image, sample = picture(96, 160)[0], SegDataSample(metainfo=dict(ori_shape=(96, 160)))
+    image, sample = random_image(96, 160)[0], SegDataSample(metainfo=dict(ori_shape=(96, 160)))
     logits = [build(temp_thd=thd)([image], [sample], mode='tensor')[0] for thd in (0.0, 1.0)]
     assert largest_difference(*logits) > 1e-4
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from golden import TINY, golden, largest_difference, picture
+from golden import TINY, golden, largest_difference, random_image
 from mmseg.registry import MODELS
 
 from naclip_bench.backbones import attend
 from naclip_bench.errors import BenchError
-from naclip_bench.methods.scclip import aggregated, likeness, likeness_attention, outliers, repaired
+from naclip_bench.methods.scclip import aggregated, outliers, repaired, similarity, similarity_attention
 
 OFF = dict(repair=False, aggregation=False, multi_level=False)
 
@@ -29,28 +29,28 @@ def random(*shape, seed=0):
 @torch.no_grad()
 def test_tokens_are_the_released_ones():
     expected = golden('scclip.npz')['others/scclip/224x224']
-    tokens, _ = build().window_tokens(picture(224, 224))
+    tokens, _ = build().window_tokens(random_image(224, 224))
     assert largest_difference(tokens[:, 1:], expected) < 1e-5
 
 
-def outliers_in_loops(patches, neighbours):
-    """Of one window: squared k-distances over those of the neighbours; the highest twentieth."""
+def outliers_in_loops(patches, neighbors):
+    """Of one window: squared k-distances over those of the neighbors; the highest twentieth."""
     count = len(patches)
     squared = [[float(((a - b) ** 2).sum()) for b in patches] for a in patches]
-    near = [sorted((j for j in range(count) if j != i), key=squared[i].__getitem__)[:neighbours] for i in range(count)]
+    near = [sorted((j for j in range(count) if j != i), key=squared[i].__getitem__)[:neighbors] for i in range(count)]
     reach = [squared[i][near[i][-1]] for i in range(count)]
     factor = [sum(reach[i] / reach[j] for j in near[i]) / len(near[i]) for i in range(count)]
     return {i for i in range(count) if factor[i] > np.quantile(factor, 0.95) * (1 + 1e-6)}
 
 
-@pytest.mark.parametrize(('count', 'neighbours'), [(70, 30), (61, 30), (32, 30), (31, 15), (8, 4)])
-def test_outliers_are_those_of_their_window(count, neighbours):
+@pytest.mark.parametrize(('count', 'neighbors'), [(70, 30), (61, 30), (32, 30), (31, 15), (8, 4)])
+def test_outliers_are_those_of_their_window(count, neighbors):
     patches = random(3, count, 5)
     patches[1, 4] *= 20
     patches[2] *= 100
     found = outliers(patches)
     for window, of_window in zip(patches, found, strict=True):
-        assert set(of_window.nonzero().flatten().tolist()) == outliers_in_loops(window, neighbours)
+        assert set(of_window.nonzero().flatten().tolist()) == outliers_in_loops(window, neighbors)
     assert found.any(dim=1).all()
     assert found[1, 4]
 
@@ -61,7 +61,7 @@ def test_a_patch_alone_and_equal_patches_are_no_outliers():
     assert not outliers(torch.ones(2, 40, 5)).any()
 
 
-def test_repair_takes_the_whole_neighbours_of_any_grid():
+def test_repair_takes_the_whole_neighbors_of_any_grid():
     grid = (3, 5)
     patches = torch.arange(15.0)[None, :, None].expand(2, 15, 4) ** 2
     broken = torch.zeros(2, 15, dtype=torch.bool)
@@ -86,9 +86,9 @@ def test_aggregation_is_over_those_alike():
     assert largest_difference(aggregated(patches, alike)[0], expected) < 1e-5
 
 
-def test_likeness_attention_sees_what_is_above_the_windows_mean():
-    alike = likeness(random(2, 20, 6))
-    weights = likeness_attention(alike)
+def test_similarity_attention_sees_what_is_above_the_windows_mean():
+    alike = similarity(random(2, 20, 6))
+    weights = similarity_attention(alike)
     for window, of_window in zip(alike, weights, strict=True):
         assert torch.equal(of_window > 0, window >= window.mean())
         scores = (3 * window).exp() * (window >= window.mean())
@@ -97,7 +97,7 @@ def test_likeness_attention_sees_what_is_above_the_windows_mean():
 
 def test_equal_patches_leave_no_row_empty():
     for seed in range(20):
-        weights = likeness_attention(likeness(random(1, 1, 64, seed=seed).expand(1, 9, 64)))
+        weights = similarity_attention(similarity(random(1, 1, 64, seed=seed).expand(1, 9, 64)))
         assert weights.sum(-1).allclose(torch.ones(1, 9))
 
 
@@ -105,7 +105,7 @@ def test_equal_patches_leave_no_row_empty():
 def test_without_its_steps_it_is_k_k_attention_and_cls():
     model = build(**OFF)
     assert model.inner_outputs == ()
-    tokens, trunk = model.window_tokens(picture(64, 96))
+    tokens, trunk = model.window_tokens(random_image(64, 96))
     _, key, value = model.backbone.blocks[-1].qkv(trunk.tokens[:, 1:])
     out = model.backbone.blocks[-1].output(attend(key, key, value)) + 0.3 * trunk.tokens[:, :1]
     assert largest_difference(tokens[:, 1:], model.backbone.head(out)) < 1e-5
@@ -114,8 +114,8 @@ def test_without_its_steps_it_is_k_k_attention_and_cls():
 
 @torch.no_grad()
 def test_every_step_counts_by_itself():
-    tokens = [build(**OFF).window_tokens(picture(96, 144))[0]]
-    tokens += [build(**dict(OFF, **{step: True})).window_tokens(picture(96, 144))[0] for step in OFF]
+    tokens = [build(**OFF).window_tokens(random_image(96, 144))[0]]
+    tokens += [build(**dict(OFF, **{step: True})).window_tokens(random_image(96, 144))[0] for step in OFF]
     for i, a in enumerate(tokens):
         assert a.shape == (1, 1 + 6 * 9, 64)
         for b in tokens[:i]:
@@ -125,7 +125,7 @@ def test_every_step_counts_by_itself():
 @torch.no_grad()
 def test_the_attention_told_is_the_one_used():
     model = build(multi_level=False)
-    tokens, trunk = model.window_tokens(picture(96, 144))
+    tokens, trunk = model.window_tokens(random_image(96, 144))
     weights = model.attention_weights(trunk)
     assert weights.shape == (1, 2, 55, 55)
     assert not weights[:, :, 0].any()
@@ -133,15 +133,15 @@ def test_the_attention_told_is_the_one_used():
     block = model.backbone.blocks[-1]
     patches = torch.cat([trunk.tokens[:, :1], model.calibrated(trunk)[0]], dim=1)
     out = block.output(weights @ block.qkv(patches)[2]) + 0.3 * trunk.tokens[:, :1]
-    out = aggregated(out[:, 1:], likeness(trunk.outputs[3][:, 1:]))
+    out = aggregated(out[:, 1:], similarity(trunk.outputs[3][:, 1:]))
     assert largest_difference(model.backbone.head(out), tokens[:, 1:]) < 1e-5
 
 
 @torch.no_grad()
 @pytest.mark.parametrize('precision', ['bf16', 'fp16'])
 def test_low_precision_is_near(precision):
-    exact, _ = build().window_tokens(picture(96, 144))
-    rounded, _ = build(precision=precision).window_tokens(picture(96, 144))
+    exact, _ = build().window_tokens(random_image(96, 144))
+    rounded, _ = build(precision=precision).window_tokens(random_image(96, 144))
     assert torch.cosine_similarity(exact, rounded, dim=-1).min() > 0.995
 
 
@@ -152,7 +152,7 @@ def test_blocks_looked_at_follow_the_depth():
     assert (model.shallow, model.middle, model.levels) == (7, 17, [7, 9, 11, 13, 15, 17, 19])
     shallow = build(deeper(2))
     assert set(shallow.inner_outputs) == {0}
-    assert shallow.window_tokens(picture(48, 64))[0].isfinite().all()
+    assert shallow.window_tokens(random_image(48, 64))[0].isfinite().all()
 
 
 @pytest.mark.parametrize('step', OFF)

@@ -41,7 +41,7 @@ def bench(tmp_path: Path) -> TinyBench:
 
 @pytest.fixture
 def plan(bench: TinyBench) -> Plan:
-    """One pass of three leaves, seven pictures, four batches."""
+    """One pass of three leaves, seven images, four batches."""
     return Plan([], tiny_plan(bench).passes[:1])
 
 
@@ -55,7 +55,7 @@ def alone(plan: Plan, folder: Path) -> list[dict]:
 
 
 def shares(store: Store) -> list[list[int]]:
-    """Of each leaf, how many pictures each process wrote."""
+    """Of each leaf, how many images each process wrote."""
     folders = sorted(store.folder.glob('*.running'))
     return [sorted(len(path.read_text().splitlines()) - 1 for path in folder.glob('*.jsonl')) for folder in folders]
 
@@ -67,7 +67,7 @@ def test_shares_are_the_open_batches_and_nothing_else(plan, store):
     """All of them settled before any process begins: one that begins late takes nobody's batch."""
     open_pass = OpenPass(plan.passes[0], Options())
     wanted = set(open_pass.keys)
-    jobs_of(open_pass, store, wanted, 4)[1].compute(store)  # pictures 2 and 3
+    jobs_of(open_pass, store, wanted, 4)[1].compute(store)  # images 2 and 3
     jobs = jobs_of(open_pass, store, wanted, 2)
     jobs[1].compute(store)
     jobs[0].compute(store)
@@ -117,9 +117,9 @@ def test_processes_give_the_same_bits(plan, store, tmp_path):
 
 
 def test_a_process_that_fails_ends_in_its_line(bench, plan, store):
-    content = bench.picture('p1').read_bytes()
-    bench.picture('p1').write_bytes(content[:200])
-    with pytest.raises(BenchError, match=r'^the picture .*p1.jpg is truncated; [^\n]*$'):
+    content = bench.image('p1').read_bytes()
+    bench.image('p1').write_bytes(content[:200])
+    with pytest.raises(BenchError, match=r'^the image .*p1.jpg is truncated; [^\n]*$'):
         run_plan(plan, Options(limit=2), store, Processes(2))
     assert not multiprocessing.active_children()
 
@@ -132,7 +132,7 @@ def test_a_process_that_is_killed_ends_the_run_in_one_line(plan, store):
 
     killer = threading.Thread(target=kill_one)
     killer.start()
-    with pytest.raises(BenchError, match='ended with code -9; run the same command again: finished pictures are kept'):
+    with pytest.raises(BenchError, match='ended with code -9; run the same command again: finished images are kept'):
         run_plan(plan, Options(), store, Processes(2))
     killer.join()
     assert not multiprocessing.active_children()
@@ -219,9 +219,9 @@ def test_ray_gives_the_same_bits(plan, store, tmp_path, cluster):
 
 
 def test_a_ray_worker_that_fails_ends_in_its_line(bench, plan, store, cluster):
-    content = bench.picture('p5').read_bytes()
-    bench.picture('p5').write_bytes(content[:200])
-    with pytest.raises(BenchError, match=r'^the picture .*p5.jpg is truncated; [^\n]*$'):
+    content = bench.image('p5').read_bytes()
+    bench.image('p5').write_bytes(content[:200])
+    with pytest.raises(BenchError, match=r'^the image .*p5.jpg is truncated; [^\n]*$'):
         run_plan(plan, Options(), store, compute_of(2, 'auto'))
     # What the workers had finished is kept.
     assert all(len(of_leaf) == 1 and of_leaf[0] >= 2 for of_leaf in shares(store))

@@ -84,7 +84,7 @@ def test_an_entry_under_another_name_is_refused(store):
 def test_a_journal_in_another_folder_is_refused(store):
     store.journal(KEY, {}, 2).append(CELLS)
     (store.folder / f'{KEY}.running').rename(store.folder / f'{"b" * 64}.running')
-    with pytest.raises(BenchError, match=r'pictures-.*belongs to another run .*; delete the file'):
+    with pytest.raises(BenchError, match=r'images-.*belongs to another run .*; delete the file'):
         store.journal('b' * 64, {}, 2).read()
 
 
@@ -157,7 +157,7 @@ def expected(bench: TinyBench, tmp_path_factory: pytest.TempPathFactory) -> list
 
 
 def computed(log: Path) -> Counter:
-    """How often each (leaf, picture) was computed and kept."""
+    """How often each (leaf, image) was computed and kept."""
     return Counter(log.read_text().splitlines()) if log.exists() else Counter()
 
 

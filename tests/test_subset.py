@@ -15,13 +15,13 @@ from tiny import COMMAND, Outcome, TinyBench, run_here
 
 from naclip_bench.configuration import dataset_config, load_config
 from naclip_bench.datasets import subset
-from naclip_bench.datasets.check import build_dataset, picture_names, select
+from naclip_bench.datasets.check import build_dataset, image_names, select
 from naclip_bench.datasets.subset import SUBSETS, pick, read_subset, short_names, shown_classes, subset_text
 from naclip_bench.errors import BenchError
 
 MAKE = COMMAND.with_name('make_subset.py')
 
-#: Official lists by data set.
+#: Official lists by dataset.
 LISTS = {
     'voc21': 'voc_imgs.txt',
     'pc60': 'context_imgs.txt',
@@ -46,10 +46,10 @@ def test_draw_alone():
     assert pick(names, 40, 3, {}) == sorted(names)
 
 
-def test_rarest_class_comes_first_and_takes_the_picture_that_covers_most():
+def test_rarest_class_comes_first_and_takes_the_image_that_covers_most():
     shown = {'a': {0, 1}, 'b': {0, 1}, 'c': {0, 5}, 'd': {0, 1, 5}, 'e': {0, 9}, 'f': {0, 1}, 'g': {1}}
     names = [*shown, 'x', 'y']
-    # 9 is in one picture, 5 in two, of which d has 1 besides; 0 and 1 are covered by then.
+    # 9 is in one image, 5 in two, of which d has 1 besides; 0 and 1 are covered by then.
     assert pick(names, 1, 0, shown) == ['e']
     assert pick(names, 2, 0, shown) == ['d', 'e']
     rest = [name for name in draw_of(names, 0) if name not in 'de']
@@ -75,12 +75,12 @@ def test_every_class_is_covered_where_there_is_room_and_order_does_not_matter(sh
 
 
 @pytest.mark.parametrize('count', [0, 4])
-def test_more_pictures_than_there_are(count):
-    with pytest.raises(BenchError, match=f'cannot pick {count} of 3 pictures'):
+def test_more_images_than_there_are(count):
+    with pytest.raises(BenchError, match=f'cannot pick {count} of 3 images'):
         pick(['a', 'b', 'c'], count, 0, {})
 
 
-def test_picture_that_stands_twice():
+def test_image_that_stands_twice():
     with pytest.raises(BenchError, match='b stands 2 times'):
         pick(['a', 'b', 'b'], 1, 0, {})
 
@@ -112,14 +112,14 @@ def test_bundled_subsets_follow_the_rule(key, count, real_data):
     # Pascal Context's at hand are made up of other masks, and show too few of its classes.
     if not classes:
         dataset = build_dataset(config.test_dataloader.dataset)
-        shown = dict(zip(short_names(picture_names(dataset)), shown_classes(dataset), strict=True))
+        shown = dict(zip(short_names(image_names(dataset)), shown_classes(dataset), strict=True))
         classes = len(dataset.metainfo['classes'])
     text = (SUBSETS / f'{key}_{count}.txt').read_text()
     assert text == subset_text(key, names, count, 0, shown, classes)
     assert len(read_subset(Path(f'{key}_{count}'))) == count
 
 
-def test_the_subset_of_drawn_pictures_follows_the_rule(tmp_path, capfd):
+def test_the_subset_of_drawn_images_follows_the_rule(tmp_path, capfd):
     out = tmp_path / 'made.txt'
     outcome = run_here(capfd, ['materials24', '100', '--out', out], COMMAND.with_name('make_subset.py'))
     assert outcome.code == 0, outcome.stderr
@@ -129,16 +129,16 @@ def test_the_subset_of_drawn_pictures_follows_the_rule(tmp_path, capfd):
 def test_subset_says_what_it_covers():
     shown = {'a': {0}, 'b': {1, 2}}
     assert subset_text('mine', ['c', 'b', 'a'], 2, 5, shown, 4).splitlines() == [
-        '# 2 of the 3 pictures of mine; 3 of 4 classes covered, by the masks of 2',
+        '# 2 of the 3 images of mine; 3 of 4 classes covered, by the masks of 2',
         '# tools/make_subset.py mine 2 --seed 5',
         f'# rule: {subset.RULE}',
         'a',
         'b',
     ]
-    assert '1 of the 1 pictures of mine; drawn without masks' in subset_text('mine', ['a'], 1, 0, {}, 4)
+    assert '1 of the 1 images of mine; drawn without masks' in subset_text('mine', ['a'], 1, 0, {}, 4)
 
 
-def test_cityscapes_pictures_are_found_in_their_folders():
+def test_cityscapes_images_are_found_in_their_folders():
     names = [f'frankfurt/{name}' for name in read_subset(Path('cityscapes_50'))]
     assert select(names, None, Path('cityscapes_50'), '_leftImg8bit.png') == list(range(50))
 
@@ -162,14 +162,14 @@ def test_made_and_run_by_its_name(bench, capfd):
     outcome = make(bench, capfd, 'voc21', 2)
     path = bench.folder / 'subsets' / 'voc21_2.txt'
     assert outcome.code == 0
-    assert '2 of the 4 pictures of voc21; 3 of 21 classes covered, by the masks of 4' in outcome.stdout
+    assert '2 of the 4 images of voc21; 3 of 21 classes covered, by the masks of 4' in outcome.stdout
     names = read_subset(Path('voc21_2'))
     assert len(names) == 2 and 'p2' in names
     text, time = path.read_text(), path.stat().st_mtime_ns
     assert bench.run(capfd, '--subset', 'voc21_2').code == 0
     assert list(bench.finished()) == names
-    pictures = bench.result()['pictures']
-    assert (pictures['count'], pictures['official'], pictures['subset']) == (2, 1449, 'voc21_2')
+    images = bench.result()['images']
+    assert (images['count'], images['official'], images['subset']) == (2, 1449, 'voc21_2')
     assert make(bench, capfd, 'voc21', 2).code == 0
     assert (path.read_text(), path.stat().st_mtime_ns) == (text, time)
 
@@ -181,7 +181,7 @@ def test_made_from_a_list_without_data(bench, capfd):
     arguments = ['voc21', 1, '--list', listed, '--out', out, '--data-root', nowhere]
     assert run_here(capfd, arguments, MAKE).code == 0
     assert read_subset(out) == draw_of(['x', 'y'], 0)[:1]
-    # Data of which the list has but one picture: its mask counts.
+    # Data of which the list has but one image: its mask counts.
     listed.write_text('x.jpg\np2.jpg\n')
     out.unlink()
     assert make(bench, capfd, 'voc21', 1, '--list', listed, '--out', out).code == 0
@@ -191,8 +191,8 @@ def test_made_from_a_list_without_data(bench, capfd):
 @pytest.mark.parametrize(
     ('arguments', 'fragments'),
     [
-        pytest.param(('voc12', 2), ('no data set or config voc12', 'did you mean "voc21"'), id='data set'),
-        pytest.param(('voc21', 5), ('cannot pick 5 of 4 pictures',), id='too many'),
+        pytest.param(('voc12', 2), ('no dataset or config voc12', 'did you mean "voc21"'), id='dataset'),
+        pytest.param(('voc21', 5), ('cannot pick 5 of 4 images',), id='too many'),
         pytest.param(('voc21', 'few'), ("'few'",), id='no number'),
         pytest.param(('ade20k', 2), ('ADEChallengeData2016', '--data-root'), id='no data'),
         pytest.param(('voc21', 2, '--list', 'nowhere.txt'), ('--list', 'nowhere.txt'), id='no list'),

@@ -30,15 +30,15 @@ SMALL = dict(
     text_cfg=dict(context_length=77, vocab_size=49408, width=16, heads=1, layers=1),
 )
 
-#: Data sets in CLIPtrase's tables for which the suite has no config of its authors' settings.
+#: Datasets in CLIPtrase's tables for which the suite has no config of its authors' settings.
 NOT_RUN = {'pc459', 'ade847'}
 
 #: A paper's metric by its name in a result.
 IN_RESULT = {'pAcc': 'aAcc'}
 
 
-def made_up_data(root: Path, benchmarks: Iterable[str]) -> None:
-    """Two small pictures for every benchmark, in its own layout."""
+def random_weights_data(root: Path, benchmarks: Iterable[str]) -> None:
+    """Two small images for every benchmark, in its own layout."""
     random = np.random.default_rng(0)
     for benchmark in benchmarks:
         dataset = load_config(f'naclip_{benchmark}', data_root=str(root)).test_dataloader.dataset
@@ -46,34 +46,34 @@ def made_up_data(root: Path, benchmarks: Iterable[str]) -> None:
             continue
         folder, city = Path(dataset.data_root), 'frankfurt/' if benchmark == 'cityscapes' else ''
         for name in ('one', 'two'):
-            colours = random.integers(0, 256, (5, 8, 3), np.uint8).repeat(6, 0).repeat(6, 1)
+            colors = random.integers(0, 256, (5, 8, 3), np.uint8).repeat(6, 0).repeat(6, 1)
             # Labels that every benchmark has, and a row that none scores.
             labels = random.integers(1, 19, (5, 8), np.uint8).repeat(6, 0).repeat(6, 1)
             labels[:2] = 255
             prefix = dataset.data_prefix
             for kind, suffix, pixels in (
-                (prefix.img_path, dataset.img_suffix, colours),
+                (prefix.img_path, dataset.img_suffix, colors),
                 (prefix.seg_map_path, dataset.seg_map_suffix, labels),
             ):
                 path = folder / kind / f'{city}{name}{suffix}'
                 path.parent.mkdir(parents=True, exist_ok=True)
-                # Benchmarks share folders; the pictures stay those of the first.
+                # Benchmarks share folders; the images stay those of the first.
                 if not path.exists():
                     Image.fromarray(pixels).save(path)
         if dataset.get('ann_file'):
             (folder / dataset.ann_file).parent.mkdir(parents=True, exist_ok=True)
             (folder / dataset.ann_file).write_text('one\ntwo\n')
-    # COCO's two benchmarks have the same pictures in two folders.
+    # COCO's two benchmarks have the same images in two folders.
     for name in ('one', 'two'):
-        picture = (root / 'coco_object' / 'images' / 'val2017' / f'{name}.jpg').read_bytes()
-        (root / 'coco_stuff164k' / 'images' / 'val2017' / f'{name}.jpg').write_bytes(picture)
+        image = (root / 'coco_object' / 'images' / 'val2017' / f'{name}.jpg').read_bytes()
+        (root / 'coco_stuff164k' / 'images' / 'val2017' / f'{name}.jpg').write_bytes(image)
 
 
 @pytest.fixture(scope='module')
 def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
     folder = tmp_path_factory.mktemp('tables')
     benchmarks = {leaf.config.dataset for leaf in make_plan(list(TABLES.values()), Options()).leaves}
-    made_up_data(folder / 'data', sorted(benchmarks))
+    random_weights_data(folder / 'data', sorted(benchmarks))
     arch = folder / 'small.json'
     arch.write_text(json.dumps(SMALL))
     # One prompt a word: text is most of the work at this size.
@@ -103,12 +103,12 @@ def test_a_table_plans(key, options):
 
 
 def test_the_tables_together_share_passes(plan, options):
-    """A pass a group of pictures, size and pipeline: far fewer than leaves."""
+    """A pass a group of images, size and pipeline: far fewer than leaves."""
     assert len({cell.table for cell in plan.cells}) == len(TABLES)
     assert len(plan.passes) < len(plan.leaves) / 10
     for pass_ in plan.passes:
         counted = estimate(pass_, options)
-        assert counted.exact and counted.pictures == 2
+        assert counted.exact and counted.images == 2
         assert counted.trunks <= counted.windows <= counted.separate
 
 
@@ -123,7 +123,7 @@ def test_every_row_runs(plan, results):
         if cell.leaf is not None:
             record = results[cell.leaf].record
             assert isfinite(record['metrics'][IN_RESULT.get(cell.metric, cell.metric)]), cell
-            assert record['made_up_weights'] and record['pictures']['count'] == 2
+            assert record['random_weights'] and record['images']['count'] == 2
             assert results[cell.leaf].scores().percent() == record['metrics']
 
 
@@ -133,9 +133,7 @@ def test_a_table_equals_separate_runs_bit_for_bit(options, results, tmp_path):
     assert len(plan.leaves) > 15
     for number, leaf in enumerate(plan.leaves):
         record = run(Request(leaf.config, tmp_path / str(number)))
-        alone = Journal(
-            tmp_path / str(number) / 'pictures', {}, record['hashes']['run'], len(record['per_class'])
-        ).read()
+        alone = Journal(tmp_path / str(number) / 'images', {}, record['hashes']['run'], len(record['per_class'])).read()
         shared = together[record['hashes']['run']]
         assert {name: cells.tolist() for name, cells in alone.items()} == {
             name: cells.tolist() for name, cells in shared.cells.items()

@@ -1,4 +1,4 @@
-"""A benchmark of a few small pictures, and the command run over it."""
+"""A benchmark of a few small images, and the command run over it."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Outcome:
 
 
 class TinyBench:
-    """A Pascal VOC of a few small pictures, and ``tools/test.py`` run over it with a tiny CLIP.
+    """A Pascal VOC of a few small images, and ``tools/test.py`` run over it with a tiny CLIP.
 
     Args:
         folder: where everything lies.
         classes: labels that occur in the masks, beside 255.
-        count: pictures p0, p1, ...
+        count: images p0, p1, ...
     """
 
     def __init__(self, folder: Path, classes: Sequence[int] = range(21), count: int = 4) -> None:
@@ -56,18 +56,18 @@ class TinyBench:
         folder.mkdir(parents=True, exist_ok=True)
         self.arch.write_text(json.dumps(TINY_CLIP))
         self.names = [f'p{index}' for index in range(count)]
-        for path in (self.picture('p0'), self.mask('p0'), self.list):
+        for path in (self.image('p0'), self.mask('p0'), self.list):
             path.parent.mkdir(parents=True)
         self.list.write_text(''.join(f'{name}\n' for name in self.names))
         random = np.random.default_rng(0)
         for name in self.names:
-            colours, labels = random.integers(0, 256, (8, 12, 3), np.uint8), random.choice(classes, (4, 6))
-            Image.fromarray(colours.repeat(8, 0).repeat(8, 1)).save(self.picture(name))
+            colors, labels = random.integers(0, 256, (8, 12, 3), np.uint8), random.choice(classes, (4, 6))
+            Image.fromarray(colors.repeat(8, 0).repeat(8, 1)).save(self.image(name))
             labels = labels.astype(np.uint8).repeat(16, 0).repeat(16, 1)
             labels[:2] = 255
             self.save_mask(name, labels)
 
-    def picture(self, name: str) -> Path:
+    def image(self, name: str) -> Path:
         return self.voc / 'JPEGImages' / f'{name}.jpg'
 
     def mask(self, name: str) -> Path:
@@ -105,11 +105,11 @@ class TinyBench:
         return run_here(capfd, self.arguments(*more, **changes))
 
     def finished(self, work_dir: Path | None = None) -> dict[str, object]:
-        """Cells of each picture in the journal, by name."""
-        paths = sorted(((work_dir or self.work_dir) / 'pictures').glob('*.jsonl'))
+        """Cells of each image in the journal, by name."""
+        paths = sorted(((work_dir or self.work_dir) / 'images').glob('*.jsonl'))
         entries = [json.loads(line) for path in paths for line in path.read_text().splitlines()[1:]]
-        assert len({entry['picture'] for entry in entries}) == len(entries), 'a picture was computed twice'
-        return {entry['picture']: entry['cells'] for entry in entries}
+        assert len({entry['image'] for entry in entries}) == len(entries), 'an image was computed twice'
+        return {entry['image']: entry['cells'] for entry in entries}
 
     def result(self, work_dir: Path | None = None) -> dict:
         return json.loads(((work_dir or self.work_dir) / 'result.json').read_text())
@@ -144,7 +144,7 @@ def run_process(arguments: Sequence[str], launcher: Sequence[str] = (), **enviro
 
 
 def assert_kept(bench: TinyBench, names: Sequence[str]) -> None:
-    """The journal holds these pictures; there is no result, and nothing half-written."""
+    """The journal holds these images; there is no result, and nothing half-written."""
     assert list(bench.finished()) == list(names)
     assert not (bench.work_dir / 'result.json').exists()
     assert not list(bench.folder.rglob('*.tmp'))

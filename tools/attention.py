@@ -1,4 +1,4 @@
-"""Draw where a patch of a picture looks, for several methods side by side.
+"""Draw where a patch of an image looks, for several methods side by side.
 
 python tools/attention.py photo.jpg --point 210,140 --method naclip,sclip,clip
 """
@@ -27,18 +27,18 @@ def main() -> None:
 
     parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add('picture', type=Path, help='the picture')
+    add('image', type=Path, help='the image')
     add(
         '--point', type=point, required=True, action='append', metavar='X,Y', help='pixel whose patch looks; repeatable'
     )
     add('--method', default='naclip,sclip,clip', help='methods or configs, comma between them (default: %(default)s)')
-    add('--short-side', type=int, default=336, help='pixels that the picture is resized to (default: %(default)s)')
-    add('--out', type=Path, metavar='FILE', help='default: work_dirs/attention/<picture>.png')
+    add('--short-side', type=int, default=336, help='pixels that the image is resized to (default: %(default)s)')
+    add('--out', type=Path, metavar='FILE', help='default: work_dirs/attention/<image>.png')
     add_model_arguments(parser)
     arguments = parser.parse_args()
     if arguments.short_side < 1:
         parser.error(f'--short-side is {arguments.short_side}; it must be at least 1')
-    out = arguments.out or Path('work_dirs/attention') / f'{arguments.picture.stem}.png'
+    out = arguments.out or Path('work_dirs/attention') / f'{arguments.image.stem}.png'
     if out.suffix not in ('.png', '.jpg', '.pdf', '.svg'):
         parser.error(f'--out {out}: the name must end in .png, .jpg, .pdf or .svg')
 
@@ -56,7 +56,7 @@ def main() -> None:
         for name in arguments.method.split(',')
     }
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    seen = attention_maps(arguments.picture, arguments.point, configs, arguments.short_side, device)
+    seen = attention_maps(arguments.image, arguments.point, configs, arguments.short_side, device)
     draw_attention(seen).savefig(out)
     print(out)
 

@@ -20,7 +20,7 @@ def parse_arguments() -> argparse.Namespace:
 
     parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_config_arguments(parser)
-    parser.add_argument('--limit', type=int, default=16, metavar='N', help='pictures (default: 16)')
+    parser.add_argument('--limit', type=int, default=16, metavar='N', help='images (default: 16)')
     parser.add_argument('--no-plain', action='store_true', help='leave the plain way, always in fp32, out')
     parser.add_argument(
         '--beside', metavar='METHODS', help='methods to compare the config with, in place of the plain way'

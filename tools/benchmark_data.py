@@ -1,8 +1,8 @@
 """How fast this machine converts and checks masks, with one core and with all it has.
 
-python tools/benchmark_data.py --pictures 5000
+python tools/benchmark_data.py --images 5000
 
-Pictures and annotations are made up: 640 x 480, in the official formats of COCO-Stuff (PNG) and Pascal Context (.mat).
+Images and annotations are made up: 640 x 480, in the official formats of COCO-Stuff (PNG) and Pascal Context (.mat).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from naclip_bench.errors import BenchError, CommandParser, run_command
 
-#: Pictures that are drawn; the others are copies, which take as long to read.
+#: Images that are drawn; the others are copies, which take as long to read.
 DRAWN = 40
 WIDTH, HEIGHT, REGIONS = 640, 480, 24
 
@@ -36,7 +36,7 @@ def make_sources(folder: Path, names: list[str]) -> None:
 
     random = np.random.default_rng(0)
     used = [label for label in range(CATEGORIES) if label + 1 not in UNUSED_CATEGORIES]
-    suffixes = {'pictures/val2017': '.jpg', 'maps/val2017': '.png', 'trainval': '.mat', 'JPEGImages': '.jpg'}
+    suffixes = {'images/val2017': '.jpg', 'maps/val2017': '.png', 'trainval': '.mat', 'JPEGImages': '.jpg'}
     for made in suffixes:
         (folder / made).mkdir(parents=True)
     for index, name in enumerate(names):
@@ -67,7 +67,7 @@ def works(sources: Path, names: list[str]) -> dict[str, Callable[[Path], object]
     def check(_: Path) -> None:
         report = verify(load_config('naclip_coco_stuff', str(sources / 'checked')))
         if len(names) != report.contents.masks:
-            raise BenchError('the check did not see every picture')
+            raise BenchError('the check did not see every image')
 
     # What is checked is made once, and not timed.
     convert_coco_stuff(sources, sources / 'checked')
@@ -80,13 +80,13 @@ def works(sources: Path, names: list[str]) -> dict[str, Callable[[Path], object]
 
 def main() -> None:
     parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--pictures', type=int, default=1000, help='(default: %(default)s)')
+    parser.add_argument('--images', type=int, default=1000, help='(default: %(default)s)')
     parser.add_argument('--repeats', type=int, default=3, help='medians of so many (default: %(default)s)')
     arguments = parser.parse_args()
     if not hasattr(os, 'sched_setaffinity'):
         raise BenchError('this measures with one core and with all, which only Linux can be told')
-    if arguments.pictures < 1 or arguments.repeats < 1:
-        raise BenchError('--pictures and --repeats must be at least 1')
+    if arguments.images < 1 or arguments.repeats < 1:
+        raise BenchError('--images and --repeats must be at least 1')
 
     from rich.console import Console
     from rich.table import Table
@@ -96,8 +96,8 @@ def main() -> None:
 
     register()
     cores = sorted(os.sched_getaffinity(0))
-    names = [f'{index:06d}' for index in range(arguments.pictures)]
-    table = Table('', '1 core, s', f'{len(cores)} cores, s', 'times as fast', 'pictures/s')
+    names = [f'{index:06d}' for index in range(arguments.images)]
+    table = Table('', '1 core, s', f'{len(cores)} cores, s', 'times as fast', 'images/s')
     with tempfile.TemporaryDirectory() as folder:
         make_sources(Path(folder), names)
         for what, work in works(Path(folder), names).items():

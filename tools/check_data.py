@@ -1,4 +1,4 @@
-"""Check that a data set is whole and is what it is taken for; exit code 1 where it is not.
+"""Check that a dataset is whole and is what it is taken for; exit code 1 where it is not.
 
 python tools/check_data.py voc21 pc60
 python tools/check_data.py my_config.py --quick
@@ -19,7 +19,7 @@ def main() -> int:
     parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('datasets', nargs='+', metavar='DATASET', help='voc21, pc60, ... (tools/list.py), or the path of a config')
-    add('--data-root', metavar='DIR', help='folder with the data sets (default: data)')
+    add('--data-root', metavar='DIR', help='folder with the datasets (default: data)')
     add('--quick', action='store_true', help='only list and files, not what is in them')
     arguments = parser.parse_args()
     from naclip_bench.configuration import dataset_config, load_config, register

@@ -1,4 +1,4 @@
-"""Draw pictures of the Materials benchmark and their masks as files, and a sheet of its materials and grounds.
+"""Draw images of the Materials benchmark and their masks as files, and a sheet of its materials and grounds.
 
 python tools/draw_materials.py work_dirs/materials --count 12 --scale 3
 """
@@ -42,7 +42,7 @@ def main() -> None:
         type=Path,
         help='for <name>.png, <name>_mask.png (0: ground, 1..24: materials) and sheet.png',
     )
-    add('--count', type=int, default=12, help='of pictures (default: %(default)s)')
+    add('--count', type=int, default=12, help='of images (default: %(default)s)')
     add('--scale', type=int, default=1, help='draw them so many times finer (default: %(default)s, as they are run)')
     arguments = parser.parse_args()
     if arguments.count < 1 or arguments.scale < 1:
@@ -60,10 +60,10 @@ def main() -> None:
     for seed in range(arguments.count):
         name = f'{seed:05d}'
         scene = test_scene(name, arguments.scale)
-        Image.fromarray(scene.picture).save(arguments.folder / f'{name}.png')
+        Image.fromarray(scene.image).save(arguments.folder / f'{name}.png')
         Image.fromarray(scene.labels).save(arguments.folder / f'{name}_mask.png')
     draw_sheet(arguments.folder / 'sheet.png')
-    print(f'{arguments.count} pictures and a sheet in {arguments.folder}')
+    print(f'{arguments.count} images and a sheet in {arguments.folder}')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Draw pictures of a data set with what several methods make of them, side by side; what is not scored stays bare.
+"""Draw images of a dataset with what several methods make of them, side by side; what is not scored stays bare.
 
 python tools/draw_methods.py voc21 --method clip,sclip,naclip --limit 4
 """
@@ -21,9 +21,9 @@ def main() -> None:
     add = parser.add_argument
     add('dataset', help='voc21, materials24, ... (tools/list.py)')
     add('--method', default='clip,sclip,naclip', help='methods, comma between them (default: %(default)s)')
-    add('--limit', type=int, default=4, metavar='N', help='only the first N pictures (default: %(default)s)')
-    add('--subset', type=Path, metavar='FILE', help='only the pictures that FILE names, one a line; or voc21_50, ...')
-    add('--data-root', metavar='DIR', help='folder with the data sets (default: data)')
+    add('--limit', type=int, default=4, metavar='N', help='only the first N images (default: %(default)s)')
+    add('--subset', type=Path, metavar='FILE', help='only the images that FILE names, one a line; or voc21_50, ...')
+    add('--data-root', metavar='DIR', help='folder with the datasets (default: data)')
     add('--out', type=Path, metavar='DIR', help='default: work_dirs/methods/<dataset>')
     add_model_arguments(parser)
     arguments = parser.parse_args()
@@ -34,8 +34,8 @@ def main() -> None:
     import numpy as np
     from mmengine.dataset import pseudo_collate
 
-    from naclip_bench.evaluation.overlay import draw, palette, picture_of
-    from naclip_bench.evaluation.record import MADE_UP
+    from naclip_bench.evaluation.overlay import draw, image_of, palette
+    from naclip_bench.evaluation.record import RANDOM_WEIGHTS
     from naclip_bench.files import make_folder
     from naclip_bench.reproduce.plan import Leaf, Options, passes_of
     from naclip_bench.reproduce.run import OpenPass
@@ -50,8 +50,8 @@ def main() -> None:
         raise BenchError('the methods have different data or backbones; side by side they need the same')
     drawn = OpenPass(passes[0], Options(limit=arguments.limit, subset=arguments.subset))
     dataset = drawn.datasets.first
-    if any(member.backbone.made_up for member in drawn.model.members.values()):
-        print(MADE_UP, file=sys.stderr)
+    if any(member.backbone.random_weights for member in drawn.model.members.values()):
+        print(RANDOM_WEIGHTS, file=sys.stderr)
     for index, name in enumerate(drawn.names):
         (sample,) = drawn.model.test_step(pseudo_collate([drawn.datasets[index]]))
         predicted = dict(zip(methods, sample.predictions.values(), strict=True))
@@ -62,7 +62,7 @@ def main() -> None:
             of[labels['ground truth'] == dataset.ignore_index] = dataset.ignore_index
         path = out / f'{name}.png'
         path.parent.mkdir(parents=True, exist_ok=True)
-        draw(picture_of(dataset, sample), labels, dataset.metainfo['classes'], palette(dataset.metainfo)).save(path)
+        draw(image_of(dataset, sample), labels, dataset.metainfo['classes'], palette(dataset.metainfo)).save(path)
         print(path)
 
 

@@ -1,4 +1,4 @@
-"""List methods, data sets, subsets, weights and the papers' tables.
+"""List methods, datasets, subsets, weights and the papers' tables.
 
 python tools/list.py            everything
 python tools/list.py weights b-16 laion
@@ -25,10 +25,10 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from naclip_bench.catalogue import catalogue, filtered
+    from naclip_bench.catalog import catalog, filtered
 
     console = Console(highlight=False)
-    for kind, rows in filtered(catalogue(), words).items():
+    for kind, rows in filtered(catalog(), words).items():
         table = Table(title=kind, show_header=False, title_justify='left')
         for row in rows:
             table.add_row(*row)

@@ -1,4 +1,4 @@
-"""Pick pictures that stand for a data set in regression checks.
+"""Pick images that stand for a dataset in regression checks.
 
 python tools/make_subset.py voc21 50    writes data/subsets/voc21_50.txt
 python tools/test.py naclip_voc21 --subset voc21_50
@@ -18,17 +18,17 @@ from naclip_bench.errors import BenchError, CommandParser, run_command
 def main() -> None:
     parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add('dataset', help='key of a data set, or a config: voc21, my_config.py')
-    add('count', type=int, metavar='N', help='how many pictures')
+    add('dataset', help='key of a dataset, or a config: voc21, my_config.py')
+    add('count', type=int, metavar='N', help='how many images')
     add('--seed', type=int, default=0, help='of the draw (default: 0)')
-    add('--list', type=Path, metavar='FILE', help='all pictures, one a line, where the data are not all there')
-    add('--data-root', metavar='DIR', help='folder with the data sets (default: data)')
+    add('--list', type=Path, metavar='FILE', help='all images, one a line, where the data are not all there')
+    add('--data-root', metavar='DIR', help='folder with the datasets (default: data)')
     add('--out', type=Path, metavar='FILE', help='default: data/subsets/<dataset>_<n>.txt')
     arguments = parser.parse_args()
     from naclip_bench.configuration import dataset_config, load_config, register
 
     register()
-    from naclip_bench.datasets.check import build_dataset, is_drawn, picture_names
+    from naclip_bench.datasets.check import build_dataset, image_names, is_drawn
     from naclip_bench.datasets.subset import SUBSETS, read_names, short_names, shown_classes, subset_text
     from naclip_bench.files import written_beside
     from naclip_bench.vocabulary import Vocabulary
@@ -40,7 +40,7 @@ def main() -> None:
         names = short_names(name.removesuffix(suffix) for name in read_names(arguments.list, '--list'))
     if not arguments.list or is_drawn(settings) or Path(settings.data_root).is_dir():
         dataset = build_dataset(settings)
-        present = short_names(picture_names(dataset))
+        present = short_names(image_names(dataset))
         shown = dict(zip(present, shown_classes(dataset), strict=True))
         names = names if arguments.list else present
     classes = len(Vocabulary(config.model.class_names))

@@ -1,4 +1,4 @@
-"""Print what the tiny CLIP and every method reach on Materials, with 95 % intervals over pictures.
+"""Print what the tiny CLIP and every method reach on Materials, with 95 % intervals over images.
 
 python tools/materials_table.py > table.md
 
@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from naclip_bench.errors import CommandParser, run_command
 
 
-def zero_shot(pictures: int) -> tuple[float, float, float]:
-    """Accuracy of CLIP on pictures of one material each, and its Wilson interval; in percent."""
+def zero_shot(count: int) -> tuple[float, float, float]:
+    """Accuracy of CLIP on images of one material each, and its Wilson interval; in percent."""
     import numpy as np
     import torch
     from scipy.stats import binomtest
@@ -25,24 +25,24 @@ def zero_shot(pictures: int) -> tuple[float, float, float]:
     from naclip_bench.backbones import FrozenCLIP
     from naclip_bench.datasets.materials.dataset import CLASSES
     from naclip_bench.datasets.materials.scene import single_scenes
-    from naclip_bench.datasets.preprocessor import PicturePreprocessor
+    from naclip_bench.datasets.preprocessor import ImagePreprocessor
     from naclip_bench.vocabulary import TEMPLATES, text_vectors
 
     clip = FrozenCLIP('materials', 'materials').eval()
     text = text_vectors(clip, CLASSES, TEMPLATES['openai_80'])
-    scenes = single_scenes(pictures, clip.clip.visual.image_size[0])
-    inputs = [torch.from_numpy(scene.picture[..., ::-1].copy()).permute(2, 0, 1) for scene in scenes]
-    images = torch.stack(PicturePreprocessor()(dict(inputs=inputs))['inputs'])
+    scenes = single_scenes(count, clip.clip.visual.image_size[0])
+    inputs = [torch.from_numpy(scene.image[..., ::-1].copy()).permute(2, 0, 1) for scene in scenes]
+    images = torch.stack(ImagePreprocessor()(dict(inputs=inputs))['inputs'])
     guesses = (normalize(clip.encode_image(images), dim=-1) @ text.T).argmax(-1).numpy()
     right = int((guesses == np.array([scene.seen()[0] for scene in scenes])).sum())
-    ends = binomtest(right, pictures).proportion_ci(method='wilson')
-    return 100 * right / pictures, 100 * ends.low, 100 * ends.high
+    ends = binomtest(right, count).proportion_ci(method='wilson')
+    return 100 * right / count, 100 * ends.low, 100 * ends.high
 
 
 def main() -> None:
     parser = CommandParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--limit', type=int, metavar='N', help='only the first N pictures')
-    parser.add_argument('--classified', type=int, default=1000, help='pictures of one material (default: %(default)s)')
+    parser.add_argument('--limit', type=int, metavar='N', help='only the first N images')
+    parser.add_argument('--classified', type=int, default=1000, help='images of one material (default: %(default)s)')
     parser.add_argument('--store', type=Path, default=Path('work_dirs/results'), help='where results are kept')
     arguments = parser.parse_args()
 
@@ -59,7 +59,7 @@ def main() -> None:
     plan = make_plan(tables, options)
     (block,) = make_report(plan, run_plan(plan, options, Store(arguments.store)), tables, options).blocks
     accuracy = zero_shot(arguments.classified)
-    print(f'Zero-shot classification of {arguments.classified} pictures of one material: ', end='')
+    print(f'Zero-shot classification of {arguments.classified} images of one material: ', end='')
     print('{:.1f} % ({:.1f} to {:.1f}).\n'.format(*accuracy))
     print('| method | ' + ' | '.join(f'{name}: mIoU | 95 %' for name in block.datasets) + ' |')
     print('| --- ' * (1 + 2 * len(block.datasets)) + '|')

@@ -1,9 +1,9 @@
-"""Bring a data set from its official archives to the folders that its benchmarks read.
+"""Bring a dataset from its official archives to the folders that its benchmarks read.
 
 python tools/prepare_data.py voc                                        downloads the official archive
 python tools/prepare_data.py cityscapes --from leftImg8bit_trainvaltest.zip gtFine_trainvaltest.zip
 
-Run again, it goes on where it was interrupted; a data set that is complete is left as it is.
+Run again, it goes on where it was interrupted; a dataset that is complete is left as it is.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main() -> None:
     rows = [f'  {recipe.key:<16}{recipe.title}; {_origin(recipe)}' for recipe in RECIPES.values()]
     parser = CommandParser(
         description=__doc__,
-        epilog='data sets:\n' + '\n'.join(rows),
+        epilog='datasets:\n' + '\n'.join(rows),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -38,10 +38,10 @@ def main() -> None:
         metavar='PATH',
         help='official archives (tar, tar.gz, zip), or folders unpacked already; what they lack is downloaded',
     )
-    add('--data-root', type=Path, default=Path('data'), metavar='DIR', help='folder with the data sets (default: data)')
-    add('--unlabelled-ignored', action='store_true', help='coco_object: do not score unlabelled pixels as background')
+    add('--data-root', type=Path, default=Path('data'), metavar='DIR', help='folder with the datasets (default: data)')
+    add('--unlabeled-ignored', action='store_true', help='coco_object: do not score unlabeled pixels as background')
     arguments = parser.parse_args()
-    recipe = find_recipe(arguments.dataset, arguments.unlabelled_ignored)
+    recipe = find_recipe(arguments.dataset, arguments.unlabeled_ignored)
     from naclip_bench.configuration import register
 
     register()

@@ -27,9 +27,9 @@ def parse_arguments() -> argparse.Namespace:
     add(
         '--subset',
         metavar='FILE',
-        help='with --record: only the pictures that FILE names, one a line; or voc21_50, ...',
+        help='with --record: only the images that FILE names, one a line; or voc21_50, ...',
     )
-    add('--data-root', metavar='DIR', help='folder with the data sets (default: data)')
+    add('--data-root', metavar='DIR', help='folder with the datasets (default: data)')
     add_model_arguments(parser)
     add('--expected', type=Path, metavar='FILE', help='where the values are (default: configs/expected.json)')
     add('--store', type=Path, metavar='DIR', help='use, and keep, results there (default: everything is computed anew)')
@@ -47,7 +47,7 @@ def main() -> int:
     from naclip_bench.configuration import register
 
     register()
-    from naclip_bench.evaluation.record import MADE_UP
+    from naclip_bench.evaluation.record import RANDOM_WEIGHTS
     from naclip_bench.reproduce import regress
     from naclip_bench.reproduce.spread import compute_of
 
@@ -63,11 +63,11 @@ def main() -> int:
             for new, old in regress.record(path, asked, arguments.data_root, store, compute):
                 before = f', was {old.value:.4f}' if old else ''
                 print(
-                    f'{new.config}: {new.metric} {new.value:.4f} +- {new.tolerance} over {new.pictures["count"]} '
-                    f'pictures, weights {new.weights["name"]}{before}'
+                    f'{new.config}: {new.metric} {new.value:.4f} +- {new.tolerance} over {new.images["count"]} '
+                    f'images, weights {new.weights["name"]}{before}'
                 )
-                if new.weights['name'] == 'made-up':
-                    print(MADE_UP)
+                if new.weights['name'] == 'random':
+                    print(RANDOM_WEIGHTS)
             print(f'written to {path}')
             return 0
         expected = regress.select_expected(regress.read_expected(path), arguments.select)

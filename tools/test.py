@@ -1,4 +1,4 @@
-"""Run a method over a data set and print its mIoU.
+"""Run a method over a dataset and print its mIoU.
 
 python tools/test.py configs/naclip_voc21.py
 """
@@ -20,11 +20,11 @@ def parse_arguments() -> argparse.Namespace:
     parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_config_arguments(parser)
     add = parser.add_argument
-    add('--limit', type=int, metavar='N', help='only the first N pictures')
-    add('--subset', type=Path, metavar='FILE', help='only the pictures that FILE names, one a line; or voc21_50, ...')
+    add('--limit', type=int, metavar='N', help='only the first N images')
+    add('--subset', type=Path, metavar='FILE', help='only the images that FILE names, one a line; or voc21_50, ...')
     add('--work-dir', type=Path, metavar='DIR', help='where results go (default: work_dirs/<config>)')
     add('--resume', action='store_true', help='go on with an interrupted run of the same settings')
-    add('--show-dir', type=Path, metavar='DIR', help='draw prediction and ground truth of every picture into DIR')
+    add('--show-dir', type=Path, metavar='DIR', help='draw prediction and ground truth of every image into DIR')
     add('--save-predictions', type=Path, metavar='DIR', help='write every prediction into DIR, a PNG of labels each')
     add('--launcher', default='none', choices=['none', 'pytorch', 'slurm', 'mpi'], help='for several processes')
     # torchrun of older versions passes the rank as an argument; the environment has it too.

@@ -84,7 +84,7 @@ class Swatches:
 
 
 class ScenesAndCaptions(torch.utils.data.IterableDataset):
-    """Batches of pictures (B, 3, 64, 64) uint8 and captions (B, context_length)."""
+    """Batches of images (B, 3, 64, 64) uint8 and captions (B, context_length)."""
 
     def __init__(self, seed: int, batch: int, size: int, tokenize: open_clip.SimpleTokenizer) -> None:
         self.seed, self.batch, self.size, self.tokenize = seed, batch, size, tokenize
@@ -101,28 +101,28 @@ class ScenesAndCaptions(torch.utils.data.IterableDataset):
                 scene = draw_scene(rng, self.size, self.size, regions, swatches)
                 drawn.append(scene)
                 captions.append(caption(rng, scene))
-            yield pictures_of(drawn), self.tokenize(captions)
+            yield images_of(drawn), self.tokenize(captions)
             swatches.renew(RENEWED)
 
 
-def pictures_of(scenes: Sequence[Scene]) -> torch.Tensor:
+def images_of(scenes: Sequence[Scene]) -> torch.Tensor:
     """(N, 3, H, W) uint8, RGB."""
-    return torch.from_numpy(np.stack([scene.picture for scene in scenes])).permute(0, 3, 1, 2)
+    return torch.from_numpy(np.stack([scene.image for scene in scenes])).permute(0, 3, 1, 2)
 
 
-def normalised(pictures: torch.Tensor) -> torch.Tensor:
+def normalized(images: torch.Tensor) -> torch.Tensor:
     mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
-    return (pictures.float() - mean) / deviation
+    return (images.float() - mean) / deviation
 
 
 @torch.no_grad()
-def accuracy(model: CLIP, pictures: torch.Tensor, labels: torch.Tensor, tokenize: open_clip.SimpleTokenizer) -> float:
+def accuracy(model: CLIP, images: torch.Tensor, labels: torch.Tensor, tokenize: open_clip.SimpleTokenizer) -> float:
     """Zero-shot accuracy by the first name of each material in seven of the templates."""
     model.eval()
     templates = OPENAI_IMAGENET_TEMPLATES[::12]
     prompts = tokenize([template(words[0]) for words in MATERIALS.values() for template in templates])
     texts = normalize(model.encode_text(prompts), dim=-1).unflatten(0, (len(MATERIALS), len(templates))).mean(1)
-    guesses = (model.encode_image(normalised(pictures)) @ normalize(texts, dim=-1).T).argmax(-1)
+    guesses = (model.encode_image(normalized(images)) @ normalize(texts, dim=-1).T).argmax(-1)
     return (guesses == labels).float().mean().item()
 
 
@@ -148,7 +148,7 @@ def save(model: CLIP, path: Path) -> None:
     temporary.replace(path)
 
 
-def draw_curve(log: Path, picture: Path) -> None:
+def draw_curve(log: Path, image: Path) -> None:
     """Loss and zero-shot accuracy of a log over its batches."""
     from matplotlib.figure import Figure
 
@@ -169,7 +169,7 @@ def draw_curve(log: Path, picture: Path) -> None:
     loss.set_ylabel('contrastive loss', color='tab:blue')
     accuracy.set(ylim=(0, 100))
     accuracy.set_ylabel('zero-shot accuracy, validation, %', color='tab:red')
-    figure.savefig(picture)
+    figure.savefig(image)
 
 
 def main() -> None:
@@ -177,7 +177,7 @@ def main() -> None:
     add = parser.add_argument
     add('--steps', type=int, default=1800, help='batches (default: %(default)s)')
     add('--minutes', type=float, default=math.inf, help='end after so long, the whole schedule run by the clock')
-    add('--batch', type=int, default=128, help='pictures a batch (default: %(default)s)')
+    add('--batch', type=int, default=128, help='images a batch (default: %(default)s)')
     add('--lr', type=float, default=1.5e-3, help='highest learning rate (default: %(default)s)')
     add('--seed', type=int, default=0)
     add('--threads', type=int, default=1, help='of torch (default: %(default)s)')
@@ -198,7 +198,7 @@ def main() -> None:
     optimizer = torch.optim.AdamW(parameter_groups(model), lr=arguments.lr, betas=(0.9, 0.98), eps=1e-6)
     loss_of = ClipLoss()
     single = single_scenes(240, size, VALIDATION)
-    validation = pictures_of(single), torch.tensor([scene.seen()[0] for scene in single])
+    validation = images_of(single), torch.tensor([scene.seen()[0] for scene in single])
     scenes = ScenesAndCaptions(arguments.seed, arguments.batch, size, tokenize)
     begin = time.perf_counter()
     log_path = arguments.out / 'log.csv'
@@ -211,11 +211,11 @@ def main() -> None:
         rate = arguments.lr * min((step + 1) / WARMUP, 0.5 + 0.5 * math.cos(math.pi * progress))
         for group in optimizer.param_groups:
             group['lr'] = rate * group['pace']
-        pictures, captions = next(batches)
+        images, captions = next(batches)
         model.train()
         # On CPUs the fused attention is slow backwards at so few tokens: twice the time a step.
         with torch.autocast('cpu', torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            image, text, scale = model(normalised(pictures), captions)
+            image, text, scale = model(normalized(images), captions)
         loss = loss_of(image.float(), text.float(), scale)
         optimizer.zero_grad()
         loss.backward()

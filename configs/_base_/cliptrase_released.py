@@ -4,7 +4,7 @@ released = dict(
     model=dict(window=None, vote='labels', logit_scale=100, prob_thd=0, eps=1.1, min_samples=7),
     **{
         f'void_{void}_{size}': [
-            dict(type='LoadPicture'),
+            dict(type='LoadImage'),
             dict(type='LoadMask'),
             dict(type='CentralSquare', size=size),
             *steps,

@@ -9,7 +9,7 @@ protocol = 'common'
 # By short side: the common one, that of some authors, and Cityscapes'.
 pipelines = {
     side: [
-        dict(type='LoadPicture'),
+        dict(type='LoadImage'),
         dict(type='Resize', scale=(2048, int(side)), keep_ratio=True),
         # Behind Resize: the ground truth keeps its original size.
         dict(type='LoadMask'),

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-#: cuDNN's attention is left out: it plans anew for every shape, 0.1 s each, and whole pictures come in many shapes.
+#: cuDNN's attention is left out: it plans anew for every shape, 0.1 s each, and whole images come in many shapes.
 ATTENTION_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 #: QuickGELU(x) = x * sigmoid(1.702 x) = silu(1.702 x) / 1.702
@@ -46,14 +46,14 @@ class Block:
         self.silu = silu
         self.heads: int = module.attn.num_heads
 
-    def normalised(self, tokens: Tensor) -> Tensor:
+    def normalized(self, tokens: Tensor) -> Tensor:
         """``ln_1(tokens)``, what the attention sees."""
         return self.module.ln_1(tokens)
 
     def qkv(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of ``ln_1(tokens)``, biases included."""
         attention = self.module.attn
-        projected = F.linear(self.normalised(tokens), attention.in_proj_weight, attention.in_proj_bias)
+        projected = F.linear(self.normalized(tokens), attention.in_proj_weight, attention.in_proj_bias)
         return tuple(self.split(part) for part in projected.chunk(3, dim=-1))
 
     def split(self, features: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class Trunk:
         grid: (h, w), the rows and columns of patches.
         outputs: output tokens of the inner blocks asked for, by block index from 0.
         attention: attention maps (N, heads, T, T) of the inner blocks asked for, by block index from 0.
-        images: the windows themselves, (N, 3, H, W), normalised.
+        images: the windows themselves, (N, 3, H, W), normalized.
         computed: what methods that look at the same tokens have computed from them; see :meth:`once`.
     """
 
@@ -71,14 +71,14 @@ class FrozenCLIP(nn.Module):
     Args:
         arch: open_clip model name (``ViT-B-16-quickgelu``), an open_clip model config as dict, or the path of its JSON.
         pretrained: open_clip tag (``openai``), path of a state dict (.pt, .safetensors, OpenAI's TorchScript archive),
-            or None for made-up weights.
+            or None for random weights.
         precision: ``fp32`` (the reference), ``bf16`` or ``fp16`` of the vision tower; the text tower stays in fp32.
 
     Attributes:
-        weights_name: the tag, the file's name, or ``made-up``.
+        weights_name: the tag, the file's name, or ``random``.
         weights_hash: sha256 of all parameters in float32, whatever file they came from.
-        made_up: the weights mean nothing.
-        colours: mean and deviation (0..1, RGB) that the weights were trained with, where they are not OpenAI's.
+        random_weights: the weights mean nothing.
+        colors: mean and deviation (0..1, RGB) that the weights were trained with, where they are not OpenAI's.
         clip: open_clip's model. Its blocks are changed (:func:`fold_quick_gelu`): use the methods here, not its own.
     """
 
@@ -93,8 +93,8 @@ class FrozenCLIP(nn.Module):
             raise BenchError(f'unknown precision "{precision}"{did_you_mean(precision, PRECISIONS)}')
         loaded = load_clip(arch, pretrained)
         self.clip = loaded.model.eval().requires_grad_(False)
-        self.weights_name, self.weights_hash, self.made_up = loaded.name, loaded.sha256, loaded.made_up
-        self.colours = loaded.colours
+        self.weights_name, self.weights_hash, self.random_weights = loaded.name, loaded.sha256, loaded.random_weights
+        self.colors = loaded.colors
         self.arch, self.precision = loaded.arch, precision
 
         visual = self.clip.visual
@@ -124,9 +124,9 @@ class FrozenCLIP(nn.Module):
     # ---- vision
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of whole patches in a picture; a remainder at the right and below is not seen."""
+        """Rows and columns of whole patches in an image; a remainder at the right and below is not seen."""
         if min(height, width) < self.patch:
-            raise BenchError(f'a picture or window of {height}x{width} is smaller than a patch of {self.patch} pixels')
+            raise BenchError(f'an image or window of {height}x{width} is smaller than a patch of {self.patch} pixels')
         return height // self.patch, width // self.patch
 
     def _positions_of(
@@ -138,7 +138,7 @@ class FrozenCLIP(nn.Module):
         """Patches, [CLS] and positions through ``ln_pre``.
 
         Args:
-            images: (N, 3, H, W), normalised with CLIP's mean and standard deviation.
+            images: (N, 3, H, W), normalized with CLIP's mean and standard deviation.
             positions: how the position embedding is interpolated; see :func:`interpolate_positions`.
 
         Returns:
@@ -161,7 +161,7 @@ class FrozenCLIP(nn.Module):
         """Run the untouched blocks, with fused attention, once for all ``needs`` that embed positions alike.
 
         Args:
-            images: (N, 3, H, W), normalised.
+            images: (N, 3, H, W), normalized.
             needs: how far each goes and what it looks at on the way.
 
         Returns:
@@ -208,7 +208,7 @@ class FrozenCLIP(nn.Module):
 
     @torch.no_grad()
     def encode_image(self, images: Tensor) -> Tensor:
-        """CLIP's own image embedding, (N, embed_dim), not normalised."""
+        """CLIP's own image embedding, (N, embed_dim), not normalized."""
         return self.head(self.trunk(images, len(self.blocks)).tokens[:, 0])
 
     def trunk_flops(self, images: int, grid: tuple[int, int], depth: int) -> int:
@@ -223,7 +223,7 @@ class FrozenCLIP(nn.Module):
 
     @torch.no_grad()
     def encode_text(self, tokens: Tensor) -> Tensor:
-        """CLIP's text embeddings in fp32, not normalised.
+        """CLIP's text embeddings in fp32, not normalized.
 
         The tower is causal, so nothing behind the end-of-text token can reach it: the batch is trimmed to its longest
         text, and only the end-of-text token goes through the head. Exact.

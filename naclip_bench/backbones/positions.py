@@ -17,12 +17,12 @@ def interpolate_positions(
       part of the method. The rows are left as they are whenever the *number* of tokens fits, even on a grid of another
       shape: so does the released code.
     - ``antialias``, GEM (as timm does): bicubic to the very size, antialiased.
-    - ``bilinear``, CLIP Surgery: bilinear to the very size. Its code knows square pictures only; this takes any.
+    - ``bilinear``, CLIP Surgery: bilinear to the very size. Its code knows square images only; this takes any.
 
     Args:
         embedding: (1 + native_h * native_w, width), [CLS] first.
         native: the grid (rows, columns) of the trained embedding.
-        grid: the grid (rows, columns) of the picture.
+        grid: the grid (rows, columns) of the image.
         kind: one of the above.
 
     Returns:

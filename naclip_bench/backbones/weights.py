@@ -23,7 +23,7 @@ from torch.nn import Identity
 
 from ..errors import BenchError, did_you_mean
 
-#: Mean and deviation of the colours that OpenAI's weights, and most others, were trained with.
+#: Mean and deviation of the colors that OpenAI's weights, and most others, were trained with.
 OPENAI = (tuple(OPENAI_DATASET_MEAN), tuple(OPENAI_DATASET_STD))
 
 #: Entries of OpenAI's archives that describe the model and are no weights.
@@ -43,11 +43,11 @@ THREE_WAYS = (
 class LoadedCLIP:
     model: CLIP
     arch: str  #: open_clip's name, or ``custom-<hash>`` for a config of one's own
-    name: str  #: the tag, the file's name, or ``made-up``
+    name: str  #: the tag, the file's name, or ``random``
     sha256: str  #: of all parameters in float32
     quick_gelu: bool
-    made_up: bool
-    colours: tuple[tuple[float, ...], tuple[float, ...]] | None  #: mean and deviation in 0..1 where not OpenAI's
+    random_weights: bool
+    colors: tuple[tuple[float, ...], tuple[float, ...]] | None  #: mean and deviation in 0..1 where not OpenAI's
 
 
 def load_clip(arch: str | Mapping, pretrained: str | None) -> LoadedCLIP:
@@ -70,32 +70,32 @@ def load_clip(arch: str | Mapping, pretrained: str | None) -> LoadedCLIP:
     if not _is_plain(model, config):
         raise BenchError(plain)
 
-    colours = None
+    colors = None
     if pretrained is None:
-        name, state = 'made-up', made_up_weights(model.state_dict())
+        name, state = 'random', random_weights(model.state_dict())
     elif (BUNDLED / f'{pretrained}.safetensors').is_file():
         name, state = pretrained, _read_file(BUNDLED / f'{pretrained}.safetensors', arch_name, quick_gelu)
     elif Path(pretrained).is_file():
         name, state = Path(pretrained).name, _read_file(Path(pretrained), arch_name, quick_gelu)
     else:
-        path, colours = _fetch(arch_name, pretrained, quick_gelu)
+        path, colors = _fetch(arch_name, pretrained, quick_gelu)
         name, state = pretrained, _read_file(path, arch_name, quick_gelu)
     state = {key: value.float().contiguous() for key, value in state.items()}
     _check_same_architecture(model, state, arch_name, name)
     model.load_state_dict(state, assign=True)
-    return LoadedCLIP(model, arch_name, name, _hash(state), quick_gelu, pretrained is None, colours)
+    return LoadedCLIP(model, arch_name, name, _hash(state), quick_gelu, pretrained is None, colors)
 
 
-def made_up_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def random_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights for a CLIP of any size with no download: each parameter drawn from the crc32 of its name.
 
     They mean nothing, but they are the same everywhere, differ from token to token, and keep activations in the range
     of a trained CLIP's; the golden vectors of the tests were computed with them.
     """
-    return {name: _made_up(name, tuple(value.shape)) for name, value in state.items()}
+    return {name: _random_weight(name, tuple(value.shape)) for name, value in state.items()}
 
 
-def _made_up(name: str, shape: tuple[int, ...]) -> Tensor:
+def _random_weight(name: str, shape: tuple[int, ...]) -> Tensor:
     *parents, last = name.split('.')
     if last == 'logit_scale':
         return torch.tensor(4.6052)
@@ -155,7 +155,7 @@ def _is_plain(model: CLIP, config: Mapping) -> bool:
 
 
 def _fetch(arch: str, tag: str, quick_gelu: bool) -> tuple[Path, tuple[tuple[float, ...], tuple[float, ...]] | None]:
-    """The file of a tag, from open_clip's cache or the network, and its colours where they are not OpenAI's."""
+    """The file of a tag, from open_clip's cache or the network, and its colors where they are not OpenAI's."""
     known = list_pretrained_tags_by_model(arch)
     entry = get_pretrained_cfg(arch, tag)
     if not entry:

@@ -1,4 +1,4 @@
-"""What all pictures and masks of a data set hold, added up one pair after the other."""
+"""What all images and masks of a dataset hold, added up one pair after the other."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ LABELS = 1 << 16
 
 #: Kinds of :attr:`Examined.faults`: the check that finds them, what is said of the files, and what mends it.
 FAULTS = {
-    'picture truncated': ('pictures whole', 'pictures end in the middle', 'copy them again from their archive'),
-    'picture unreadable': ('pictures whole', 'pictures cannot be decoded', 'copy them again from their archive'),
+    'image truncated': ('images whole', 'images end in the middle', 'copy them again from their archive'),
+    'image unreadable': ('images whole', 'images cannot be decoded', 'copy them again from their archive'),
     'mask truncated': ('masks whole', 'masks end in the middle', 'copy or convert them again'),
     'mask unreadable': ('masks whole', 'masks cannot be decoded', 'copy or convert them again'),
-    'mask of colours': (
+    'mask of colors': (
         'one label a pixel',
-        'masks hold colours in place of labels',
-        'a program saved them as RGB: use the index masks (palette or grey PNG) of the archive',
+        'masks hold colors in place of labels',
+        'a program saved them as RGB: use the index masks (palette or gray PNG) of the archive',
     ),
     'mask of bytes': (
         'one label a pixel',
@@ -36,8 +36,8 @@ FAULTS = {
     ),
     'size': (
         'sizes agree',
-        'masks have another size than their picture (height x width)',
-        'use picture and mask of the same archive, neither resized nor rotated',
+        'masks have another size than their image (height x width)',
+        'use image and mask of the same archive, neither resized nor rotated',
     ),
 }
 
@@ -60,7 +60,7 @@ class Tally:
 
 
 class Contents:
-    """Sums that do not grow with the number of pictures.
+    """Sums that do not grow with the number of images.
 
     Args:
         scored: the labels that are classes, as they stand in the files.
@@ -70,7 +70,7 @@ class Contents:
     def __init__(self, scored: range, void: int) -> None:
         self.scored, self.void = scored, void
         self.pairs = self.masks = self.with_unscored = 0
-        self.pixels, self.pictures = np.zeros(LABELS, np.int64), np.zeros(LABELS, np.int64)
+        self.pixels, self.images = np.zeros(LABELS, np.int64), np.zeros(LABELS, np.int64)
         self._faults: dict[str, Tally] = defaultdict(Tally)
         self._outside, self._outside_labels = Tally(), set()
         self._hash = hashlib.sha256()
@@ -86,7 +86,7 @@ class Contents:
         if found.narrow and self.scored.stop > 256:
             self._faults['mask of bytes'].add(name)
         self.pixels[found.labels] += found.pixels
-        self.pictures[found.labels] += 1
+        self.images[found.labels] += 1
         unscored = [label for label in found.labels.tolist() if label not in self.scored]
         self.with_unscored += bool(unscored)
         # Below the first class is what reduce_zero_label ignores.
@@ -116,17 +116,17 @@ class Contents:
             return Finding('labels in range')
         first, last = self.scored[0], self.scored[-1]
         what = f'masks hold labels outside {first}..{last} ({_listed(sorted(self._outside_labels))})'
-        mend = f'masks of this data set have {len(self.scored)} classes: use its own, converted as docs/data.md says'
+        mend = f'masks of this dataset have {len(self.scored)} classes: use its own, converted as docs/data.md says'
         return Finding('labels in range', self._outside.say(self.pairs, what), mend)
 
     def shown(self, complete: bool) -> Shown:
-        """For :func:`sign_findings`; ``complete``: every picture of the official list is there."""
+        """For :func:`sign_findings`; ``complete``: every image of the official list is there."""
         labels = np.flatnonzero(self.pixels)
         # What is void in masks of 16 bits is so too where they lie in the place of others.
         labels = labels[(labels != self.void) & (labels != NOT_SCORED_16_BIT)]
         if self._outside.count < FAULTY * self.masks:
             labels = labels[labels < self.scored.stop]
-        return Shown(self.masks, int(self.pictures[self.void]), int(labels.max(initial=-1)), complete)
+        return Shown(self.masks, int(self.images[self.void]), int(labels.max(initial=-1)), complete)
 
 
 def _listed(labels: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""One picture and its mask, looked into; the work of a process, without torch."""
+"""One image and its mask, looked into; the work of a process, without torch."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..files import is_truncated
 
 
 class Pair(NamedTuple):
-    """A picture and its mask; None for a file that is not there."""
+    """An image and its mask; None for a file that is not there."""
 
-    picture: str | None
+    image: str | None
     mask: str | None
 
 
@@ -41,9 +41,9 @@ class Examined:
 
 
 def examine(pair: Pair) -> Examined:
-    """Read both files whole: the picture to its end, the mask to its labels."""
+    """Read both files whole: the image to its end, the mask to its labels."""
     found = Examined()
-    size = None if pair.picture is None else _picture_size(pair.picture, found.faults)
+    size = None if pair.image is None else _image_size(pair.image, found.faults)
     labels = None if pair.mask is None else _read_labels(pair.mask, found.faults)
     if labels is None:
         return found
@@ -59,9 +59,9 @@ def examine(pair: Pair) -> Examined:
     return found
 
 
-def _picture_size(path: str, faults: dict[str, str]) -> tuple[int, int] | None:
+def _image_size(path: str, faults: dict[str, str]) -> tuple[int, int] | None:
     """Height and width, upright; None where the file is damaged."""
-    content = _content(path, 'picture', faults)
+    content = _content(path, 'image', faults)
     if content is None:
         return None
     try:
@@ -72,7 +72,7 @@ def _picture_size(path: str, faults: dict[str, str]) -> tuple[int, int] | None:
             image.draft(None, (1, 1))
             image.load()
     except Exception:  # each decoder has errors of its own; all mean the same
-        faults['picture unreadable'] = ''
+        faults['image unreadable'] = ''
         return None
     return (width, height) if lies else (height, width)
 
@@ -89,7 +89,7 @@ def _read_labels(path: str, faults: dict[str, str]) -> np.ndarray | None:
         faults['mask unreadable'] = ''
         return None
     if labels.ndim != 2 or (labels.dtype.kind not in 'ub' and not 0 <= labels.min() <= labels.max() <= 0xFFFF):
-        faults['mask of colours'] = mode
+        faults['mask of colors'] = mode
         return None
     return labels
 

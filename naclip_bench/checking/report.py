@@ -1,4 +1,4 @@
-"""The check of a data set on the terminal."""
+"""The check of a dataset on the terminal."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _print_histogram(console: Console, report: Report) -> None:
     for _ in range(side_by_side):
         table.add_column('class', max_width=18, no_wrap=True)
         table.add_column('pixels', justify='right', no_wrap=True)
-        table.add_column('pictures', justify='right', no_wrap=True)
+        table.add_column('images', justify='right', no_wrap=True)
     cells = list(_rows(report))
     rows = -(-len(cells) // side_by_side)
     for row in range(rows):
@@ -48,6 +48,6 @@ def _print_histogram(console: Console, report: Report) -> None:
 
 def _rows(report: Report) -> Iterator[tuple[str, str, str]]:
     contents = report.contents
-    pixels, pictures = (sums[np.array(contents.scored)] for sums in (contents.pixels, contents.pictures))
-    yield from zip(map(escape, report.classes), map('{:,}'.format, pixels), map('{:,}'.format, pictures), strict=True)
+    pixels, images = (sums[np.array(contents.scored)] for sums in (contents.pixels, contents.images))
+    yield from zip(map(escape, report.classes), map('{:,}'.format, pixels), map('{:,}'.format, images), strict=True)
     yield 'not scored', f'{contents.pixels.sum() - pixels.sum():,}', f'{contents.with_unscored:,}'

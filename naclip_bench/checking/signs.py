@@ -1,4 +1,4 @@
-"""By what masks tell which data set they are of, and that a conversion was left out or done twice.
+"""By what masks tell which dataset they are of, and that a conversion was left out or done twice.
 
 Such masks are often within range and would be scored without a word. What shows them is how far their labels go and how
 many of them hold the label that is not scored ("void").
@@ -43,12 +43,12 @@ class Kind:
 
 @dataclass(frozen=True)
 class Shown:
-    """What the masks of a data set show.
+    """What the masks of a dataset show.
 
     Attributes:
         masks: how many there are, and how many ``with_void``.
         highest: label, that of void apart.
-        complete: every picture of the official list is there.
+        complete: every image of the official list is there.
     """
 
     masks: int
@@ -63,7 +63,7 @@ class Shown:
 
 NONE, MOST, ALL, ANY = (0.0, 0.0), (0.5, 1.0), (0.95, 1.0), (0.0, 1.0)
 
-#: Void is a border around every object (VOC), what is unlabelled (COCO-Stuff), what belongs to no class (Cityscapes).
+#: Void is a border around every object (VOC), what is unlabeled (COCO-Stuff), what belongs to no class (Cityscapes).
 #: ADE20K and Pascal Context have label 0 for that; taking one off all labels makes it void.
 KINDS = (
     Kind('Pascal VOC', 'voc', 20, ALL),
@@ -82,16 +82,16 @@ KINDS = (
 )
 
 AS_IN_ARCHIVE = 'take them unchanged from their archive or from tools/prepare_data.py'
-SWAPPED = 'two data sets are swapped: put each into its own folder, see docs/data.md'
+SWAPPED = 'two datasets are swapped: put each into its own folder, see docs/data.md'
 
 
 def kind_of(split: str | None, top: int) -> Kind | None:
-    """The kind of masks that a data set expects; None for one's own data."""
+    """The kind of masks that a dataset expects; None for one's own data."""
     return next((kind for kind in KINDS if (kind.split, kind.top) == (split, top)), None)
 
 
 def sign_findings(own: Kind | None, shown: Shown) -> list[Finding]:
-    """Void as often as it should be, and masks of the right data set? Nothing where nothing can be said."""
+    """Void as often as it should be, and masks of the right dataset? Nothing where nothing can be said."""
     if own is None or shown.masks < FEWEST:
         return []
     return [_void(own, shown), _kind(own, shown)]
@@ -107,13 +107,13 @@ def _void(own: Kind, shown: Shown) -> Finding:
         if own.void == ALL:
             problem = f'void border lost: {without}; official ones have a border of 255 around every object'
         else:
-            problem = f'unlabelled pixels lost: {without}; most official ones have some'
+            problem = f'unlabeled pixels lost: {without}; most official ones have some'
         return Finding('void', problem, f'255 was turned into a class when the masks were saved: {AS_IN_ARCHIVE}')
     return Finding('void')
 
 
 def _kind(own: Kind, shown: Shown) -> Finding:
-    # The rarest of many classes may be in no picture.
+    # The rarest of many classes may be in no image.
     all_occur = shown.complete and own.top < 256
     if own.fits(shown) and not (all_occur and shown.highest < own.top):
         return Finding('kind of masks')
@@ -130,7 +130,7 @@ def _kind(own: Kind, shown: Shown) -> Finding:
 def _mend(own: Kind, seen: Kind) -> str:
     if seen.split == own.split:
         if seen.top == own.top - 1:
-            return f'the data set would take one off again, so that every class is the next one: {AS_IN_ARCHIVE}'
+            return f'the dataset would take one off again, so that every class is the next one: {AS_IN_ARCHIVE}'
         if seen.top == own.top + 1:
             return 'their label 0 is no class: set reduce_zero_label=True in the config'
         if seen.top > own.top:

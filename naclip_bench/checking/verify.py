@@ -1,4 +1,4 @@
-"""A whole data set checked: its list, its files, and over all cores what they hold."""
+"""A whole dataset checked: its list, its files, and over all cores what they hold."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..datasets.check import (
     check_labels_of,
     file_findings,
     file_paths,
+    image_names,
     is_drawn,
     open_dataset,
-    picture_names,
 )
 from ..datasets.official import Deviation, official_list, some, split_names
 from ..errors import BenchError
@@ -28,10 +28,10 @@ from .signs import SWAPPED, kind_of, sign_findings
 
 @dataclass
 class Report:
-    """What the check of a data set came to.
+    """What the check of a dataset came to.
 
     Attributes:
-        key: of the data set.
+        key: of the dataset.
         findings: at least one a check, also where nothing is wrong.
         classes: names, in the order of ``contents.scored``.
         contents: None after a quick check, and where there was nothing to look into.
@@ -48,7 +48,7 @@ class Report:
 
 
 def verify(config: Config, quick: bool = False) -> Report:
-    """Check the data set of a config.
+    """Check the dataset of a config.
 
     Args:
         config: any with a ``test_dataloader``; its ``split`` names the official list.
@@ -65,7 +65,7 @@ def verify(config: Config, quick: bool = False) -> Report:
     check_labels_of(dataset)
     if is_drawn(settings):
         return Report(config.dataset, [Finding('drawn by code, no files')], dataset.metainfo['classes'])
-    names = picture_names(dataset)
+    names = image_names(dataset)
     report = Report(config.dataset, [Finding('folders and list')], dataset.metainfo['classes'])
     deviation = None if split is None else Deviation.of(names, split)
     if deviation is not None:
@@ -91,25 +91,25 @@ def verify(config: Config, quick: bool = False) -> Report:
 
 
 def _official(deviation: Deviation, names: Sequence[str]) -> Finding:
-    """Are the pictures those of the official list, or of another data set's?"""
+    """Are the images those of the official list, or of another dataset's?"""
     if not deviation:
         return Finding('official list')
     found = {Path(name).name for name in names}
     hits = {split: len(found.intersection(official_list(split))) for split in split_names()}
     own, likely = deviation.split, max(hits, key=hits.get)
     if hits[likely] > hits[own]:
-        problem = f'{hits[likely]:,} of {len(found):,} pictures are of the list "{likely}", {hits[own]:,} of "{own}"'
+        problem = f'{hits[likely]:,} of {len(found):,} images are of the list "{likely}", {hits[own]:,} of "{own}"'
         return Finding('official list', problem, SWAPPED)
     mend = 'unpack what is missing again, take out what is extra; a part can be run, and its result says that it is one'
     return Finding('official list', str(deviation), mend)
 
 
 def _lone_masks(dataset: BaseDataset) -> Finding:
-    """Where a folder is the list, a mask alone tells that a picture was lost."""
+    """Where a folder is the list, a mask alone tells that an image was lost."""
     folder, known = Path(dataset.data_prefix['seg_map_path']), set(file_paths(dataset, 'seg_map_path'))
     lone = sorted(path.name for path in folder.rglob(f'*{dataset.seg_map_suffix}') if path not in known)
-    problem = f'masks without their picture: {some(lone)}' if lone else ''
-    return Finding('no mask alone', problem, f'put their pictures into {dataset.data_prefix["img_path"]}')
+    problem = f'masks without their image: {some(lone)}' if lone else ''
+    return Finding('no mask alone', problem, f'put their images into {dataset.data_prefix["img_path"]}')
 
 
 def _if_there(path: Path) -> str | None:

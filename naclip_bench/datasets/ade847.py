@@ -9,7 +9,7 @@ from .loading import NOT_SCORED_16_BIT
 
 @DATASETS.register_module()
 class ADE847Dataset(BaseSegDataset):
-    """847 classes of ADE20K's full release, of those that occur in both training and validation pictures.
+    """847 classes of ADE20K's full release, of those that occur in both training and validation images.
 
     Masks are 16-bit PNGs of labels 0..846. Label 65535 is not scored: 255 is a class here.
     """

@@ -34,10 +34,10 @@ class Finding:
 
 
 def build_dataset(config: ConfigDict) -> BaseDataset:
-    """The data set of a config, every file of it seen to exist.
+    """The dataset of a config, every file of it seen to exist.
 
     Raises:
-        BenchError: a folder, the list, a picture or a mask is missing; says the expected layout.
+        BenchError: a folder, the list, an image or a mask is missing; says the expected layout.
     """
     dataset = open_dataset(config)
     for finding in [] if is_drawn(config) else file_findings(dataset, config):
@@ -48,13 +48,13 @@ def build_dataset(config: ConfigDict) -> BaseDataset:
 
 
 def open_dataset(config: ConfigDict) -> BaseDataset:
-    """The data set of a config, its folders and its list seen to exist.
+    """The dataset of a config, its folders and its list seen to exist.
 
     Raises:
-        BenchError: one of them does not, or there is no picture; says the expected layout.
+        BenchError: one of them does not, or there is no image; says the expected layout.
     """
     if config.type not in DATASETS:
-        raise BenchError(f'unknown data set "{config.type}"{did_you_mean(config.type, DATASETS.module_dict)}')
+        raise BenchError(f'unknown dataset "{config.type}"{did_you_mean(config.type, DATASETS.module_dict)}')
     if is_drawn(config):
         return DATASETS.build(config)
     root = Path(config.data_root)
@@ -65,38 +65,38 @@ def open_dataset(config: ConfigDict) -> BaseDataset:
         raise BenchError(
             f'data: there is no {missing[0]}; expected: {layout(config)}; see docs/data.md, or --data-root'
         )
-    # mmengine's serialising stumbles over a list of nothing.
+    # mmengine's serializing stumbles over a list of nothing.
     dataset = DATASETS.build(config, default_args=dict(serialize_data=False))
     if not len(dataset):
-        raise BenchError(f'data: {root} holds no pictures; expected: {layout(config)}; see docs/data.md')
+        raise BenchError(f'data: {root} holds no images; expected: {layout(config)}; see docs/data.md')
     return dataset
 
 
 def is_drawn(config: ConfigDict) -> bool:
-    """The data set draws its pictures and has no files."""
+    """The dataset draws its images and has no files."""
     return hasattr(DATASETS.get(config['type']), 'drawn')
 
 
 def file_findings(dataset: BaseDataset, config: ConfigDict) -> list[Finding]:
-    """Is every picture and every mask there, and listed once?"""
+    """Is every image and every mask there, and listed once?"""
     findings = []
-    for key, what in (('img_path', 'picture'), ('seg_map_path', 'mask')):
+    for key, what in (('img_path', 'image'), ('seg_map_path', 'mask')):
         paths = file_paths(dataset, key)
         lost = [path for path in paths if not path.is_file()]
         problem = f'{len(lost)} of {len(paths)} {what}s are missing, the first {lost[0]}' if lost else ''
         findings.append(Finding(f'{what}s there', problem, f'expected: {layout(config)}; see docs/data.md'))
-    twice = [name for name, count in Counter(picture_names(dataset)).items() if count > 1]
+    twice = [name for name, count in Counter(image_names(dataset)).items() if count > 1]
     problem = f'listed more than once: {some(twice)}' if twice else ''
     return [*findings, Finding('listed once', problem, f'take the repeated lines out of {dataset.ann_file}')]
 
 
 def file_paths(dataset: BaseDataset, key: str) -> list[Path]:
-    """Paths of all pictures (``img_path``) or masks (``seg_map_path``), in the data set's order."""
+    """Paths of all images (``img_path``) or masks (``seg_map_path``), in the dataset's order."""
     return [Path(dataset.get_data_info(index)[key]) for index in range(len(dataset))]
 
 
 def check_labels_of(dataset: BaseDataset) -> None:
-    """Have every mask that the data set loads checked against its classes.
+    """Have every mask that the dataset loads checked against its classes.
 
     Raises:
         BenchError: the label that is not scored is a class as well.
@@ -105,7 +105,7 @@ def check_labels_of(dataset: BaseDataset) -> None:
     if first <= dataset.ignore_index < first + classes:
         raise BenchError(
             f'data: label {dataset.ignore_index} is not scored, but with {classes} classes it is one of them; set '
-            f'ignore_index={NOT_SCORED_16_BIT} in the data set, and write its masks with 16 bits a pixel'
+            f'ignore_index={NOT_SCORED_16_BIT} in the dataset, and write its masks with 16 bits a pixel'
         )
     for transform in dataset.pipeline.transforms:
         if isinstance(transform, LoadMask):
@@ -113,7 +113,7 @@ def check_labels_of(dataset: BaseDataset) -> None:
 
 
 def layout(config: ConfigDict) -> str:
-    """The files that a data set consists of, in one line."""
+    """The files that a dataset consists of, in one line."""
     prefix, parts = config.data_prefix, []
     parts.append(f'{prefix["img_path"]}/*{config.get("img_suffix", ".jpg")}')
     parts.append(f'{prefix["seg_map_path"]}/*{config.get("seg_map_suffix", ".png")}')
@@ -121,8 +121,8 @@ def layout(config: ConfigDict) -> str:
     return f'{config.data_root}/{{{", ".join(parts)}}}'
 
 
-def picture_names(dataset: BaseDataset) -> list[str]:
-    """Each picture's path below the picture folder, without its suffix; unique in a data set."""
+def image_names(dataset: BaseDataset) -> list[str]:
+    """Each image's path below the image folder, without its suffix; unique in a dataset."""
     folder, suffix = dataset.data_prefix['img_path'], dataset.img_suffix
     paths = file_paths(dataset, 'img_path')
     return [path.relative_to(folder).as_posix().removesuffix(suffix) for path in paths]
@@ -133,17 +133,17 @@ def list_hash(names: Sequence[str]) -> str:
 
 
 def select(names: Sequence[str], limit: int | None, subset: Path | None, suffix: str = '') -> list[int]:
-    """Indices of the pictures to run, in the data set's order.
+    """Indices of the images to run, in the dataset's order.
 
     Args:
-        names: all of the data set.
+        names: all of the dataset.
         limit: at most so many, the first ones.
-        subset: a file with one picture name a line, or a bundled one's name; see :func:`read_subset`. Folders before
-            a picture's name and its suffix are of no account.
-        suffix: of the data set's pictures.
+        subset: a file with one image name a line, or a bundled one's name; see :func:`read_subset`. Folders before
+            an image's name and its suffix are of no account.
+        suffix: of the dataset's images.
 
     Raises:
-        BenchError: the file is not there, names no picture, or one that is not in the data set.
+        BenchError: the file is not there, names no image, or one that is not in the dataset.
     """
     chosen = list(range(len(names)))
     if subset is not None:
@@ -155,7 +155,7 @@ def select(names: Sequence[str], limit: int | None, subset: Path | None, suffix:
         stems = [_find(line, place, suffix) for line in wanted]
         unknown = [line for line, stem in zip(wanted, stems, strict=True) if stem not in place]
         if unknown or not wanted:
-            what = f'{unknown[0]} is not in the data set{did_you_mean(unknown[0], place)}' if unknown else 'it is empty'
+            what = f'{unknown[0]} is not in the dataset{did_you_mean(unknown[0], place)}' if unknown else 'it is empty'
             raise BenchError(f'--subset: {subset}: {what}')
         chosen = sorted({place[stem] for stem in stems})
     if limit is not None:

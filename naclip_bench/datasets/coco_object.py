@@ -10,7 +10,7 @@ THINGS = 80
 class COCOObjectDataset(BaseSegDataset):
     """81 classes: 0 is background, 1..80 are COCO's things in the order of COCO-Stuff's train ids.
 
-    Masks come from COCO-Stuff's (GroupViT's conversion): train id + 1 for things, and 0 for everything else, unlabelled
+    Masks come from COCO-Stuff's (GroupViT's conversion): train id + 1 for things, and 0 for everything else, unlabeled
     pixels included. They are scored as background, as every paper does.
     """
 

@@ -1,4 +1,4 @@
-"""Reading pictures and masks, with an error that names the file."""
+"""Reading images and masks, with an error that names the file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def decode(content: bytes, path: str, what: str, **kwargs: object) -> np.ndarray
 
 
 @TRANSFORMS.register_module()
-class LoadPicture(BaseTransform):
+class LoadImage(BaseTransform):
     """Decode ``img_path`` with OpenCV to BGR uint8, its EXIF orientation applied.
 
     Adds img (H, W, 3), img_shape and ori_shape.
@@ -33,20 +33,20 @@ class LoadPicture(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         path = results['img_path']
-        results['img'] = decode(read_file(path, 'picture'), path, 'picture', flag='color', backend='cv2')
+        results['img'] = decode(read_file(path, 'image'), path, 'image', flag='color', backend='cv2')
         results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
         return results
 
 
 @TRANSFORMS.register_module()
 class LoadMask(BaseTransform):
-    """Decode ``seg_map_path`` to labels, at the size of the original picture.
+    """Decode ``seg_map_path`` to labels, at the size of the original image.
 
     Labels keep their width (uint8 or 16 bits); with ``reduce_zero_label`` 0 is ignored and k becomes k - 1. A label
     outside the classes is an error here, before it can be scored as something else.
 
     Args:
-        num_classes: how many classes the data set has; checked where given.
+        num_classes: how many classes the dataset has; checked where given.
         ignore_index: label of pixels that are not scored.
     """
 
@@ -58,7 +58,7 @@ class LoadMask(BaseTransform):
         labels = self.labels(path, bool(results.get('reduce_zero_label')))
         if labels.shape != tuple(results['ori_shape']):
             raise BenchError(
-                f'the mask {path} is {labels.shape[0]}x{labels.shape[1]}, but its picture '
+                f'the mask {path} is {labels.shape[0]}x{labels.shape[1]}, but its image '
                 f'is {results["ori_shape"][0]}x{results["ori_shape"][1]}'
             )
         results['gt_seg_map'] = labels
@@ -69,7 +69,7 @@ class LoadMask(BaseTransform):
         """The mask at ``path`` as classes (H, W) int32, ``ignore_index`` where a pixel is not scored.
 
         Raises:
-            BenchError: the file cannot be decoded, or is no mask of this data set.
+            BenchError: the file cannot be decoded, or is no mask of this dataset.
         """
         labels = self.read(path)
         if labels.ndim != 2:
@@ -78,7 +78,7 @@ class LoadMask(BaseTransform):
         if self.num_classes is not None and first + self.num_classes > 256 and labels.dtype.itemsize == 1:
             # Labels above 255 that were written as bytes have become others, which nothing below would notice.
             raise BenchError(
-                f'the mask {path} has 8 bits a pixel, but the data set has {self.num_classes} classes; '
+                f'the mask {path} has 8 bits a pixel, but the dataset has {self.num_classes} classes; '
                 'convert it again to a PNG of 16 bits'
             )
         labels = labels.astype(np.int32)
@@ -94,9 +94,9 @@ class LoadMask(BaseTransform):
                 wrong = first + (highest if highest >= self.num_classes else lowest)
                 ignored = f'0 and {self.ignore_index}' if first else self.ignore_index
                 raise BenchError(
-                    f'the mask {path} holds label {wrong}, but the data set has labels '
+                    f'the mask {path} holds label {wrong}, but the dataset has labels '
                     f'{first}..{first + self.num_classes - 1} and ignores {ignored}; '
-                    'was it converted for this data set?'
+                    'was it converted for this dataset?'
                 )
         return labels
 

@@ -1,4 +1,4 @@
-"""The official validation lists, and how far the pictures of a folder are from them."""
+"""The official validation lists, and how far the images of a folder are from them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import BenchError, did_you_mean
 
-#: One list a file, one picture a line: names without folders and suffixes, in order.
+#: One list a file, one image a line: names without folders and suffixes, in order.
 SPLITS = Path(__file__).resolve().parent.parent / 'splits'
 
 #: How many names a message shows.
@@ -18,7 +18,7 @@ SHOWN = 3
 
 @cache
 def official_list(split: str) -> tuple[str, ...]:
-    """Names of the pictures of an official validation list: voc, context, coco, cityscapes, ade20k.
+    """Names of the images of an official validation list: voc, context, coco, cityscapes, ade20k.
 
     Raises:
         BenchError: there is no such list.
@@ -35,7 +35,7 @@ def split_names() -> list[str]:
 
 @dataclass(frozen=True)
 class Deviation:
-    """How the pictures of a data set differ from the official list ``split``; true where they do.
+    """How the images of a dataset differ from the official list ``split``; true where they do.
 
     Attributes:
         missing, extra: names, ascending.
@@ -47,7 +47,7 @@ class Deviation:
 
     @classmethod
     def of(cls, names: Sequence[str], split: str) -> Deviation:
-        """``names`` as :func:`picture_names` tells them."""
+        """``names`` as :func:`image_names` tells them."""
         found, official = {Path(name).name for name in names}, set(official_list(split))
         return cls(split, tuple(sorted(official - found)), tuple(sorted(found - official)))
 

@@ -1,4 +1,4 @@
-"""Pictures to the device and into CLIP's colour space."""
+"""Images to the device and into CLIP's color space."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ STD = (68.501, 66.632, 70.323)
 
 
 @MODELS.register_module()
-class PicturePreprocessor(BaseDataPreprocessor):
-    """A list of BGR uint8 pictures of any sizes to normalised RGB float32 pictures.
+class ImagePreprocessor(BaseDataPreprocessor):
+    """A list of BGR uint8 images of any sizes to normalized RGB float32 images.
 
-    They travel to the device as uint8, a quarter of the bytes, and are normalised there. mmseg's own preprocessor
+    They travel to the device as uint8, a quarter of the bytes, and are normalized there. mmseg's own preprocessor
     wants one size a batch.
 
     Args:
@@ -32,13 +32,13 @@ class PicturePreprocessor(BaseDataPreprocessor):
         self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), persistent=False)
 
     @classmethod
-    def of(cls, colours: tuple[Sequence[float], Sequence[float]] | None) -> PicturePreprocessor:
+    def of(cls, colors: tuple[Sequence[float], Sequence[float]] | None) -> ImagePreprocessor:
         """For weights trained with another mean and deviation (0..1); None: CLIP's own."""
-        return cls() if colours is None else cls(*([255 * value for value in part] for part in colours))
+        return cls() if colors is None else cls(*([255 * value for value in part] for part in colors))
 
     def forward(self, data: dict, training: bool = False) -> dict:
         with STOPWATCH.stage('read', self.mean.device):
             data = self.cast_data(data)
-            data['inputs'] = [(picture.flip(0).float() - self.mean) / self.std for picture in data['inputs']]
+            data['inputs'] = [(image.flip(0).float() - self.mean) / self.std for image in data['inputs']]
         data.setdefault('data_samples', None)
         return data

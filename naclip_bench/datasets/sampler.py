@@ -1,4 +1,4 @@
-"""Which pictures are segmented together."""
+"""Which images are segmented together."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ..errors import BenchError
 
 @DATA_SAMPLERS.register_module()
 class FixedBatches(Sampler):
-    """Batch k is always pictures k * size .. (k + 1) * size - 1, whoever computes it and whenever.
+    """Batch k is always images k * size .. (k + 1) * size - 1, whoever computes it and whenever.
 
-    Processes take batches in turn, none twice, and a resumed run leaves out whole batches only: a picture is always
-    computed beside the same pictures, so that not even rounding depends on how a run was spread or interrupted.
+    Processes take batches in turn, none twice, and a resumed run leaves out whole batches only: an image is always
+    computed beside the same images, so that not even rounding depends on how a run was spread or interrupted.
 
     Args:
         sampler: any sampler with the ``dataset``; its order is not used.
-        batch_size: pictures a batch.
+        batch_size: images a batch.
         drop_last: accepted for torch's interface; the last batch is never dropped.
 
     Raises:
-        BenchError: no pictures a batch.
+        BenchError: no images a batch.
     """
 
     def __init__(self, sampler: Sampler, batch_size: int, drop_last: bool = False) -> None:
@@ -35,7 +35,7 @@ class FixedBatches(Sampler):
         self._finished: frozenset[int] = frozenset()
 
     def leave_out(self, finished: Collection[int]) -> None:
-        """Skip the batches all of whose pictures are in ``finished``."""
+        """Skip the batches all of whose images are in ``finished``."""
         self._finished = frozenset(finished)
 
     def __iter__(self) -> Iterator[list[int]]:

@@ -1,4 +1,4 @@
-"""One pass over pictures that several data sets have in common, with the ground truth of each."""
+"""One pass over images that several datasets have in common, with the ground truth of each."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from mmseg.structures import SegDataSample
 from torch.utils.data import Dataset
 
 from ..errors import BenchError
-from .check import build_dataset, is_drawn, picture_names
+from .check import build_dataset, image_names, is_drawn
 
 
-class SharedPictures(Dataset):
-    """Pictures read and resized once, and a mask from each data set: VOC21 and VOC20, or COCO-Object and COCO-Stuff.
+class SharedImages(Dataset):
+    """Images read and resized once, and a mask from each dataset: VOC21 and VOC20, or COCO-Object and COCO-Stuff.
 
-    An item has ``inputs`` as a single data set gives them; its ``data_samples`` has ``truths``, label maps (H, W) by
-    data set.
+    An item has ``inputs`` as a single dataset gives them; its ``data_samples`` has ``truths``, label maps (H, W) by
+    dataset.
 
     Args:
-        datasets: config of each data set by name. They have the same pictures in the same order, and pipelines that
+        datasets: config of each dataset by name. They have the same images in the same order, and pipelines that
             differ in nothing but the masks.
 
     Attributes:
-        names: of the pictures, as :func:`picture_names` tells them.
+        names: of the images, as :func:`image_names` tells them.
         indices: which of them are items; all unless set.
 
     Raises:
-        BenchError: data that are not there, or data sets whose pictures differ.
+        BenchError: data that are not there, or datasets whose images differ.
     """
 
     def __init__(self, datasets: dict[str, dict]) -> None:
         self.datasets = {name: build_dataset(config) for name, config in datasets.items()}
         self.first = next(iter(self.datasets.values()))
-        self.names = picture_names(self.first)
+        self.names = image_names(self.first)
         for name, dataset in self.datasets.items():
-            if picture_names(dataset) != self.names:
-                raise BenchError(f'{name} has other pictures than {next(iter(datasets))}: {dataset.data_root}')
+            if image_names(dataset) != self.names:
+                raise BenchError(f'{name} has other images than {next(iter(datasets))}: {dataset.data_root}')
         if len(self.datasets) > 1:
             steps = self.first.pipeline.transforms
             masks = _index_of_masks([type(step).__name__ for step in steps])
             if masks is None:
-                raise BenchError('data sets run together where nothing but LoadMask and packing follows their Resize')
+                raise BenchError('datasets run together where nothing but LoadMask and packing follows their Resize')
             self.read = Compose(steps[:masks])
             self.load_mask = {name: dataset.pipeline.transforms[masks] for name, dataset in self.datasets.items()}
         self.indices = list(range(len(self.names)))
@@ -73,12 +73,12 @@ class SharedPictures(Dataset):
         for name, dataset in self.datasets.items():
             info = {**dataset.get_data_info(place), 'ori_shape': results['ori_shape']}
             truths[name] = torch.from_numpy(self.load_mask[name].transform(info)['gt_seg_map'])
-        picture = torch.from_numpy(results['img']).permute(2, 0, 1).contiguous()
+        image = torch.from_numpy(results['img']).permute(2, 0, 1).contiguous()
         sample = SegDataSample(
             metainfo=dict(img_path=results['img_path'], ori_shape=results['ori_shape'], sample_idx=index)
         )
         sample.truths = truths
-        return dict(inputs=picture, data_samples=sample)
+        return dict(inputs=image, data_samples=sample)
 
 
 def _index_of_masks(steps: Sequence[str]) -> int | None:
@@ -87,15 +87,15 @@ def _index_of_masks(steps: Sequence[str]) -> int | None:
     return len(steps) - 2 if steps[-2:] in masks else None
 
 
-def picture_key(dataset: dict) -> tuple[str, ...]:
-    """What data sets must agree in to share a pass: where the pictures are, which, and how they are read.
+def image_key(dataset: dict) -> tuple[str, ...]:
+    """What datasets must agree in to share a pass: where the images are, which, and how they are read.
 
-    Folders that hold the same pictures twice (COCO-Object's and COCO-Stuff's) count as the same by the files' names and
+    Folders that hold the same images twice (COCO-Object's and COCO-Stuff's) count as the same by the files' names and
     sizes on disk.
     """
     kinds = [step['type'] for step in dataset['pipeline']]
     if _index_of_masks(kinds) is None:
-        # Masks that are changed beside the pictures: nothing is shared but the very same data set.
+        # Masks that are changed beside the images: nothing is shared but the very same dataset.
         return (str(dataset),)
     steps = [sorted(map(str, dict(step).items())) for step in dataset['pipeline'][:-2]]
     if is_drawn(dataset):

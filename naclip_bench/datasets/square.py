@@ -20,7 +20,7 @@ def central_square(image: Image.Image, size: int, resample: Image.Resampling) ->
 
 @TRANSFORMS.register_module()
 class CentralSquare(BaseTransform):
-    """Cut picture (bicubic) and mask (nearest) to their central square; prediction and scoring are at its size.
+    """Cut image (bicubic) and mask (nearest) to their central square; prediction and scoring are at its size.
 
     Stands behind ``LoadMask``. Changes img, gt_seg_map, img_shape and ori_shape, and adds central_square, the size.
 
@@ -34,10 +34,10 @@ class CentralSquare(BaseTransform):
         self.size = size
 
     def transform(self, results: dict) -> dict:
-        # The three colours are resized apart, so that their order is of no account.
-        picture = central_square(Image.fromarray(results['img']), self.size, Image.Resampling.BICUBIC)
+        # The three colors are resized apart, so that their order is of no account.
+        image = central_square(Image.fromarray(results['img']), self.size, Image.Resampling.BICUBIC)
         labels = central_square(Image.fromarray(results['gt_seg_map']), self.size, Image.Resampling.NEAREST)
-        results['img'], results['gt_seg_map'] = np.array(picture), np.array(labels)
+        results['img'], results['gt_seg_map'] = np.array(image), np.array(labels)
         results['img_shape'] = results['ori_shape'] = (self.size, self.size)
         results['central_square'] = self.size
         return results
@@ -45,7 +45,7 @@ class CentralSquare(BaseTransform):
 
 @TRANSFORMS.register_module()
 class VoidIsBackground(BaseTransform):
-    """Score ignored pixels as class 0, the background; leave out a picture that shows no other class.
+    """Score ignored pixels as class 0, the background; leave out an image that shows no other class.
 
     CLIPtrase's annotations ignore both, and its code makes one class of them.
 

@@ -1,4 +1,4 @@
-"""A part of a data set that stands for it in regression checks: which pictures, and by which rule."""
+"""A part of a dataset that stands for it in regression checks: which images, and by which rule."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ from .loading import LoadMask
 SUBSETS = CONFIGS.parent / 'data' / 'subsets'
 
 #: The rule of :func:`pick`, as every file says it.
-RULE = 'pictures that show every class, the rarest class first; the rest by the hash of seed and name'
+RULE = 'images that show every class, the rarest class first; the rest by the hash of seed and name'
 
 
 def pick(names: Sequence[str], count: int, seed: int, shown: Mapping[str, Collection[int]]) -> list[str]:
     """``count`` of ``names``, sorted; the same ones in whatever order the names come.
 
-    Pictures are drawn in the order of sha256("<seed> <name>"). First the classes are covered: from the rarest, which
-    fewest pictures show (among equals the lower label), to the most frequent, each class that no chosen picture shows
-    adds, of the pictures that show it, the one with most classes still to cover (among equals the first drawn). Then
-    the next pictures of the draw fill up.
+    Images are drawn in the order of sha256("<seed> <name>"). First the classes are covered: from the rarest, which
+    fewest images show (among equals the lower label), to the most frequent, each class that no chosen image shows
+    adds, of the images that show it, the one with most classes still to cover (among equals the first drawn). Then
+    the next images of the draw fill up.
 
     Args:
-        names: all pictures of the data set.
+        names: all images of the dataset.
         count: how many to pick; 1 up to all of them.
         seed: of the draw.
-        shown: classes of each picture, as far as they are known; where nothing is known, the draw alone decides.
+        shown: classes of each image, as far as they are known; where nothing is known, the draw alone decides.
 
     Raises:
-        BenchError: so many pictures there are not, or a name stands twice in the list.
+        BenchError: so many images there are not, or a name stands twice in the list.
     """
     name, times = Counter(names).most_common(1)[0] if names else ('', 0)
     if times > 1:
-        raise BenchError(f'{name} stands {times} times in the list of pictures')
+        raise BenchError(f'{name} stands {times} times in the list of images')
     if not 1 <= count <= len(names):
-        raise BenchError(f'cannot pick {count} of {len(names)} pictures')
+        raise BenchError(f'cannot pick {count} of {len(names)} images')
     drawn = sorted(names, key=lambda name: hashlib.sha256(f'{seed} {name}'.encode()).digest())
     known = {name: frozenset(shown[name]) for name in drawn if name in shown}
-    pictures_with = Counter(label for classes in known.values() for label in classes)
+    images_with = Counter(label for classes in known.values() for label in classes)
     chosen: dict[str, None] = {}
     covered: frozenset[int] = frozenset()
-    for label in sorted(pictures_with, key=lambda label: (pictures_with[label], label)):
+    for label in sorted(images_with, key=lambda label: (images_with[label], label)):
         if label not in covered and len(chosen) < count:
             having = [name for name, classes in known.items() if label in classes]
             best = max(having, key=lambda name: len(known[name] - covered))
@@ -63,19 +63,19 @@ def pick(names: Sequence[str], count: int, seed: int, shown: Mapping[str, Collec
 
 
 def short_names(names: Iterable[str]) -> list[str]:
-    """Pictures' names without their folders, or with them where two pictures would be called the same."""
+    """Images' names without their folders, or with them where two images would be called the same."""
     names = list(names)
     short = [Path(name).name for name in names]
     return short if len(set(short)) == len(names) else names
 
 
 def shown_classes(dataset: BaseSegDataset) -> list[frozenset[int]]:
-    """The classes that each picture's mask holds, in the data set's order.
+    """The classes that each image's mask holds, in the dataset's order.
 
     Raises:
         BenchError: a mask cannot be read, or holds a label outside the classes.
     """
-    # A data set without files has a step of its own.
+    # A dataset without files has a step of its own.
     kind = next((type(step) for step in dataset.pipeline.transforms if isinstance(step, LoadMask)), LoadMask)
     loader = kind(num_classes=len(dataset.metainfo['classes']), ignore_index=dataset.ignore_index)
 
@@ -92,10 +92,10 @@ def shown_classes(dataset: BaseSegDataset) -> list[frozenset[int]]:
 def subset_text(
     dataset: str, names: Sequence[str], count: int, seed: int, shown: Mapping[str, Collection[int]], classes: int
 ) -> str:
-    """The file of a subset: its rule and what it covers in lines that begin with "#", then the pictures.
+    """The file of a subset: its rule and what it covers in lines that begin with "#", then the images.
 
     Args:
-        dataset: the data set's key.
+        dataset: the dataset's key.
         names, count, seed, shown: see :func:`pick`.
         classes: number of classes.
     """
@@ -104,7 +104,7 @@ def subset_text(
     masks = len(shown.keys() & set(names))
     cover = f'{len(covered)} of {classes} classes covered, by the masks of {masks}' if masks else 'drawn without masks'
     head = [
-        f'{count} of the {len(names)} pictures of {dataset}; {cover}',
+        f'{count} of the {len(names)} images of {dataset}; {cover}',
         f'tools/make_subset.py {dataset} {count} --seed {seed}',
         f'rule: {RULE}',
     ]
@@ -112,7 +112,7 @@ def subset_text(
 
 
 def read_names(path: Path, option: str) -> list[str]:
-    """The lines of a list of pictures that are neither empty nor begin with "#".
+    """The lines of a list of images that are neither empty nor begin with "#".
 
     Raises:
         BenchError: it cannot be read; begins with ``option``, which named it.
@@ -122,12 +122,12 @@ def read_names(path: Path, option: str) -> list[str]:
     except OSError as error:
         raise BenchError(f'{option}: cannot read {path}: {error.strerror}') from None
     except UnicodeDecodeError:
-        raise BenchError(f'{option}: {path} is no text; write one picture name a line') from None
+        raise BenchError(f'{option}: {path} is no text; write one image name a line') from None
     return [line for line in lines if line and not line.startswith('#')]
 
 
 def read_subset(subset: Path) -> list[str]:
-    """Pictures of a subset given by its path, or by its name in ``data/subsets`` (``voc21_50``)."""
+    """Images of a subset given by its path, or by its name in ``data/subsets`` (``voc21_50``)."""
     if subset.exists():
         return read_names(subset, '--subset')
     bundled = SUBSETS / f'{subset}.txt'

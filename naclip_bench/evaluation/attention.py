@@ -1,4 +1,4 @@
-"""Where a patch looks: the last block's attention over a picture, for several methods side by side."""
+"""Where a patch looks: the last block's attention over an image, for several methods side by side."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from ..backbones import FrozenCLIP
 from ..errors import BenchError
 
-#: Size of a panel in the figure, in inches, and how far a map covers the picture.
+#: Size of a panel in the figure, in inches, and how far a map covers the image.
 PANEL = 2.6
 OPACITY = 0.75
 
@@ -27,39 +27,39 @@ class AttentionMaps:
     """What :func:`attention_maps` saw.
 
     Attributes:
-        picture: (H, W, 3) uint8, RGB, at its original size.
-        points: (x, y) in pixels of the picture.
+        image: (H, W, 3) uint8, RGB, at its original size.
+        points: (x, y) in pixels of the image.
         maps: for each method by name, (points, h, w): weights of the patch under each point over all patches, the
             mean over heads.
-        seen: (height, width) in pixels of the picture that whole patches cover, from the left upper corner.
-        made_up: the weights mean nothing.
+        seen: (height, width) in pixels of the image that whole patches cover, from the left upper corner.
+        random_weights: the weights mean nothing.
     """
 
-    picture: np.ndarray
+    image: np.ndarray
     points: Sequence[tuple[int, int]]
     maps: dict[str, Tensor]
     seen: tuple[float, float]
-    made_up: bool
+    random_weights: bool
 
 
 @torch.no_grad()
 def attention_maps(
     path: Path, points: Sequence[tuple[int, int]], configs: dict[str, Config], short_side: int, device: torch.device
 ) -> AttentionMaps:
-    """Attention of the patches under ``points``, the whole picture being one window.
+    """Attention of the patches under ``points``, the whole image being one window.
 
     Args:
-        path: a picture.
+        path: an image.
         points: (x, y) in its pixels.
         configs: of each method, by the name to show; all with one backbone.
-        short_side: what the picture is resized to, in pixels.
+        short_side: what the image is resized to, in pixels.
 
     Raises:
-        BenchError: a picture that cannot be read, a point outside it, or methods with different backbones.
+        BenchError: an image that cannot be read, a point outside it, or methods with different backbones.
     """
-    load = Compose([dict(type='LoadPicture'), dict(type='Resize', scale=(2048, short_side), keep_ratio=True)])
-    picture = Compose([dict(type='LoadPicture')])(dict(img_path=str(path)))['img'][..., ::-1]
-    height, width = picture.shape[:2]
+    load = Compose([dict(type='LoadImage'), dict(type='Resize', scale=(2048, short_side), keep_ratio=True)])
+    image = Compose([dict(type='LoadImage')])(dict(img_path=str(path)))['img'][..., ::-1]
+    height, width = image.shape[:2]
     for x, y in points:
         if not (0 <= x < width and 0 <= y < height):
             raise BenchError(f'the point {x},{y} is outside {path}, which is {width} wide and {height} high')
@@ -70,11 +70,11 @@ def attention_maps(
     clip = FrozenCLIP(**backbones[0])
     members = [MODELS.build(dict(config.model, backbone=clip)).eval().to(device) for config in configs.values()]
     pixels = torch.from_numpy(load(dict(img_path=str(path)))['img']).permute(2, 0, 1)
-    image = members[0].data_preprocessor(dict(inputs=[pixels]))['inputs'][0]
-    trunks = clip.trunks(image[None], [member.need for member in members])
+    inputs = members[0].data_preprocessor(dict(inputs=[pixels]))['inputs'][0]
+    trunks = clip.trunks(inputs[None], [member.need for member in members])
     rows, columns = trunks[0].grid
     patch_height, patch_width = (
-        clip.patch * side / new for side, new in zip((height, width), image.shape[1:], strict=True)
+        clip.patch * side / new for side, new in zip((height, width), inputs.shape[1:], strict=True)
     )
     # A point in the remainder at the right or below belongs to the last patch.
     patches = [
@@ -85,21 +85,21 @@ def attention_maps(
     for name, member, trunk in zip(configs, members, trunks, strict=True):
         weights = member.attention_weights(trunk)[0].float().mean(0)
         maps[name] = weights[1:, 1:][patches].unflatten(1, (rows, columns)).cpu()
-    return AttentionMaps(picture, points, maps, (rows * patch_height, columns * patch_width), clip.made_up)
+    return AttentionMaps(image, points, maps, (rows * patch_height, columns * patch_width), clip.random_weights)
 
 
 def draw_attention(seen: AttentionMaps) -> Figure:
-    """A row for each point: the picture with the point, and each method's map over it, scaled to its highest weight."""
-    height, width = seen.picture.shape[:2]
+    """A row for each point: the image with the point, and each method's map over it, scaled to its highest weight."""
+    height, width = seen.image.shape[:2]
     bottom, right = (side - 0.5 for side in seen.seen)
     size = (PANEL * (1 + len(seen.maps)), (PANEL * height / width + 0.3) * len(seen.points))
     figure = Figure(figsize=size, dpi=150, layout='constrained')
-    if seen.made_up:
-        figure.suptitle('made-up weights: these maps mean nothing', color='red', fontsize=9)
+    if seen.random_weights:
+        figure.suptitle('random weights: these maps mean nothing', color='red', fontsize=9)
     axes = figure.subplots(len(seen.points), 1 + len(seen.maps), squeeze=False)
     for index, (x, y) in enumerate(seen.points):
-        for axis, title in zip(axes[index], ('picture', *seen.maps), strict=True):
-            axis.imshow(seen.picture)
+        for axis, title in zip(axes[index], ('image', *seen.maps), strict=True):
+            axis.imshow(seen.image)
             axis.set_title(title, fontsize=9) if index == 0 else None
             axis.set_axis_off()
             if title in seen.maps:

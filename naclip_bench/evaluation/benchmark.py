@@ -44,7 +44,7 @@ class Measured:
         peak: bytes above the weights at the highest point of our way.
     """
 
-    pictures: int = 0
+    images: int = 0
     windows: int = 0
     stages: dict[str, float] = field(default_factory=dict)
     plain: dict[str, float] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Measured:
 
 
 def benchmark(config: Config, limit: int, with_plain: bool = True) -> Measured:
-    """Run ``limit`` pictures our way and, batch by batch in turn, the plain way in fp32.
+    """Run ``limit`` images our way and, batch by batch in turn, the plain way in fp32.
 
     Raises:
         BenchError: the data are not there.
@@ -82,7 +82,7 @@ def benchmark(config: Config, limit: int, with_plain: bool = True) -> Measured:
     memory = PeakMemory(device)
     batches = [list(range(first, min(first + size, count))) for first in range(0, count, size)]
 
-    measured = Measured(pictures=count, device=device)
+    measured = Measured(images=count, device=device)
     classes, rates, flops, equal, pixels = len(dataset.metainfo['classes']), [], 0, 0, 0
     with stages_of({}) as warm_up:
         data = model.data_preprocessor(pseudo_collate([dataset[index] for index in batches[0]]))
@@ -146,7 +146,7 @@ def _reference(config: Config, model: TrainingFreeSegmentor, device: torch.devic
 
 @torch.no_grad()
 def _plain(model: TrainingFreeSegmentor, image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Labels of one picture the plain way; its stages go to the stopwatch, those of the backbone by themselves."""
+    """Labels of one image the plain way; its stages go to the stopwatch, those of the backbone by themselves."""
     device = image.device
     vectors = model.text[0][model.vocabulary.occurrences.to(device)]
 

@@ -35,7 +35,7 @@ def confusion_matrix(prediction: Tensor, truth: Tensor, classes: int, ignore_ind
 def to_cells(confusion: Tensor | np.ndarray) -> np.ndarray:
     """The non-zero entries of a matrix as rows (true class, predicted class, pixels), (n, 3) int64.
 
-    A picture has a few dozen of them where its matrix has tens of thousands of entries (717,409 with 847 classes): they
+    An image has a few dozen of them where its matrix has tens of thousands of entries (717,409 with 847 classes): they
     are found on the matrix's device, and only they leave it.
     """
     pixels = torch.as_tensor(confusion).flatten()
@@ -44,10 +44,10 @@ def to_cells(confusion: Tensor | np.ndarray) -> np.ndarray:
     return torch.stack([places // classes, places % classes, pixels[places]], dim=1).cpu().numpy()
 
 
-def from_cells(pictures: Iterable[np.ndarray], classes: int) -> np.ndarray:
-    """The sum (C, C) int64 of pictures' matrices, given as cells."""
+def from_cells(images: Iterable[np.ndarray], classes: int) -> np.ndarray:
+    """The sum (C, C) int64 of images' matrices, given as cells."""
     total = np.zeros((classes, classes), np.int64)
-    for cells in pictures:
+    for cells in images:
         total[cells[:, 0], cells[:, 1]] += cells[:, 2]
     return total
 

@@ -1,4 +1,4 @@
-"""What methods cost beside each other: the same pictures, batch by batch and in random order, on one backbone."""
+"""What methods cost beside each other: the same images, batch by batch and in random order, on one backbone."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Cost:
 
 
 def costs(configs: dict[str, Config], limit: int) -> dict[str, Cost]:
-    """Run ``limit`` pictures with each method, batch by batch; reading and text vectors are apart.
+    """Run ``limit`` images with each method, batch by batch; reading and text vectors are apart.
 
     In each batch the methods come in another order: what ran before, and how warm the machine is, makes up to 10 %.
 
     Args:
-        configs: of each method by name, on one data set and one backbone; the first is what the others are beside.
+        configs: of each method by name, on one dataset and one backbone; the first is what the others are beside.
 
     Raises:
         BenchError: the data are not there, or the configs differ in more than the method.
@@ -68,7 +68,7 @@ def costs(configs: dict[str, Config], limit: int) -> dict[str, Cost]:
         name: MODELS.build(dict(config.model, backbone=clip)).eval().to(device) for name, config in configs.items()
     }
     found, shuffled = {name: Cost() for name in models}, random.Random(0)
-    # The first round, of one picture, warms caches and text vectors up and is not counted.
+    # The first round, of one image, warms caches and text vectors up and is not counted.
     batches = [range(1), *(range(begin, min(begin + size, count)) for begin in range(0, count, size))]
     for round_, batch in enumerate(batches):
         data = next(iter(models.values())).data_preprocessor(pseudo_collate([dataset[index] for index in batch]))

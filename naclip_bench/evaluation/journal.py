@@ -1,13 +1,13 @@
-"""The pictures of a run that are finished, on disk: one line each, written as it is finished.
+"""The images of a run that are finished, on disk: one line each, written as it is finished.
 
 A journal is a folder of JSON Lines files, one a process, so that no two processes write one file. Its first file line
-says what run it belongs to; every other line holds one picture's confusion matrix as its non-zero cells::
+says what run it belongs to; every other line holds one image's confusion matrix as its non-zero cells::
 
     {"run": "<fingerprint>", "classes": 21, "identity": {...}}
-    {"picture": "2007_000033", "cells": [[0, 0, 123456], [1, 0, 789]]}
+    {"image": "2007_000033", "cells": [[0, 0, 123456], [1, 0, 789]]}
 
 A process that is killed in the middle of a line leaves half of it at the end of its file; that half is dropped when the
-journal is read, and its picture computed again.
+journal is read, and its image computed again.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from ..errors import BenchError
 
 
 class Journal:
-    """Finished pictures of one run.
+    """Finished images of one run.
 
     Args:
         folder: where its files are.
-        identity: everything that decides the numbers, by name; two runs with equal identity may share pictures.
+        identity: everything that decides the numbers, by name; two runs with equal identity may share images.
         fingerprint: hash of the identity.
         classes: number of classes.
-        rank: this process's number; it writes ``pictures-<rank>.jsonl``.
+        rank: this process's number; it writes ``images-<rank>.jsonl``.
     """
 
     def __init__(self, folder: Path, identity: dict, fingerprint: str, classes: int, rank: int = 0) -> None:
@@ -42,13 +42,13 @@ class Journal:
         self._file: BinaryIO | None = None
 
     def read(self) -> dict[str, np.ndarray]:
-        """Cells of all finished pictures' confusion matrices by name; see :func:`to_cells`.
+        """Cells of all finished images' confusion matrices by name; see :func:`to_cells`.
 
         Raises:
             BenchError: a file belongs to another run, or is damaged elsewhere than at its end.
         """
         finished: dict[str, np.ndarray] = {}
-        for path in sorted(self.folder.glob('pictures-*.jsonl')):
+        for path in sorted(self.folder.glob('images-*.jsonl')):
             lines = path.read_bytes().split(b'\n')
             for number, line in enumerate(lines[:-1], 1):
                 try:
@@ -56,16 +56,16 @@ class Journal:
                     if number == 1:
                         self._check_head(path, entry)
                     else:
-                        finished[entry['picture']] = self._checked(entry['cells'])
+                        finished[entry['image']] = self._checked(entry['cells'])
                 except (ValueError, KeyError, TypeError, IndexError, AttributeError):
                     raise BenchError(
-                        f'{path} is damaged at line {number}; delete the file to compute its pictures again'
+                        f'{path} is damaged at line {number}; delete the file to compute its images again'
                     ) from None
         return finished
 
-    def append(self, pictures: dict[str, np.ndarray]) -> None:
-        """Write finished pictures at the end of this process's file, in one piece."""
-        lines = [json.dumps({'picture': name, 'cells': cells.tolist()}) for name, cells in pictures.items()]
+    def append(self, images: dict[str, np.ndarray]) -> None:
+        """Write finished images at the end of this process's file, in one piece."""
+        lines = [json.dumps({'image': name, 'cells': cells.tolist()}) for name, cells in images.items()]
         if self._file is None:
             self._file = self._open()
             if not self._file.tell():
@@ -79,7 +79,7 @@ class Journal:
     def _open(self) -> BinaryIO:
         """The file, at the end of its last whole line; what an earlier process left half-written is cut off."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f'pictures-{self.rank}.jsonl'
+        path = self.folder / f'images-{self.rank}.jsonl'
         path.touch()
         file = path.open('r+b')
         try:
@@ -94,7 +94,7 @@ class Journal:
         """Give an earlier run's files, and ``others`` that are there, another name; how many of its own there were."""
         # To the nanosecond: a rename over the files of another run would lose them.
         stamp = f'{time.strftime("%Y%m%d-%H%M%S")}.{time.time_ns() % 10**9:09}'
-        paths = list(self.folder.glob('pictures-*.jsonl'))
+        paths = list(self.folder.glob('images-*.jsonl'))
         for path in [*paths, *(path for path in others if path.exists())]:
             path.rename(path.with_name(f'{path.name}.{stamp}'))
         return len(paths)

@@ -1,4 +1,4 @@
-"""The metric of mmseg's test loop: one confusion matrix a picture, kept."""
+"""The metric of mmseg's test loop: one confusion matrix an image, kept."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from .journal import Journal
 
 @METRICS.register_module()
 class ConfusionMetric(BaseMetric):
-    """mIoU, aAcc, mAcc and fwIoU from exact per-picture confusion matrices.
+    """mIoU, aAcc, mAcc and fwIoU from exact per-image confusion matrices.
 
-    Equal to mmseg's ``IoUMetric`` on the same pictures, which adds up areas in float32 and rounds to two decimals.
+    Equal to mmseg's ``IoUMetric`` on the same images, which adds up areas in float32 and rounds to two decimals.
 
     Args:
         ignore_index: label of pixels that are not scored.
 
     Attributes:
-        leaf: whose predictions are scored, of a model with several members, and against which data set's ground truth;
+        leaf: whose predictions are scored, of a model with several members, and against which dataset's ground truth;
             None: the one prediction there is.
-        class_names: the classes; those of the data set where None.
-        names: name of each picture of the data set, by its index; the index itself where empty.
-        journal: where finished pictures are written; None keeps them in memory only.
-        pictures: cells of each finished picture's confusion matrix, by name; see :func:`to_cells`.
+        class_names: the classes; those of the dataset where None.
+        names: name of each image of the dataset, by its index; the index itself where empty.
+        journal: where finished images are written; None keeps them in memory only.
+        images: cells of each finished image's confusion matrix, by name; see :func:`to_cells`.
     """
 
     default_prefix = ''
@@ -43,14 +43,14 @@ class ConfusionMetric(BaseMetric):
         self.class_names: tuple[str, ...] | None = None
         self.names: Sequence[str] = ()
         self.journal: Journal | None = None
-        self.pictures: dict[str, np.ndarray] = {}
+        self.images: dict[str, np.ndarray] = {}
 
     @property
     def classes(self) -> tuple[str, ...]:
         return self.class_names or tuple(self.dataset_meta['classes'])
 
     def labels(self, sample: dict) -> tuple[Tensor, Tensor] | None:
-        """Prediction and truth (H, W) of a picture; None where this leaf's was finished before."""
+        """Prediction and truth (H, W) of an image; None where this leaf's was finished before."""
         if self.leaf is None:
             return sample['pred_sem_seg']['data'].squeeze(0), sample['gt_sem_seg']['data'].squeeze(0)
         member, dataset = self.leaf
@@ -67,17 +67,17 @@ class ConfusionMetric(BaseMetric):
                 for name, pair in labels.items()
             }
         # A batch that was finished in part is computed whole; what the journal has is not written again.
-        finished = {name: cells for name, cells in counted.items() if name not in self.pictures}
+        finished = {name: cells for name, cells in counted.items() if name not in self.images}
         if self.journal is not None:
             self.journal.append(finished)
-        self.pictures.update(finished)
+        self.images.update(finished)
 
     def _name(self, index: int) -> str:
         return self.names[index] if self.names else str(index)
 
     def total(self) -> np.ndarray:
-        """Sum (C, C) int64 over the pictures that this process knows."""
-        return from_cells(self.pictures.values(), len(self.classes))
+        """Sum (C, C) int64 over the images that this process knows."""
+        return from_cells(self.images.values(), len(self.classes))
 
     def scores(self, confusion: np.ndarray) -> Scores:
         """What the numbers of a (C, C) matrix are."""
@@ -88,18 +88,18 @@ class ConfusionMetric(BaseMetric):
         return Scores.of_areas(areas)
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Join all processes' pictures and score them; every process gets the same.
+        """Join all processes' images and score them; every process gets the same.
 
         Args:
-            size: number of pictures in the data set.
+            size: number of images in the dataset.
 
         Raises:
-            BenchError: a picture is missing.
+            BenchError: an image is missing.
         """
-        for part in all_gather_object(self.pictures):
-            self.pictures.update(part)
-        if len(self.pictures) != size:
-            raise BenchError(f'{len(self.pictures)} pictures were scored, but the data set has {size}')
+        for part in all_gather_object(self.images):
+            self.images.update(part)
+        if len(self.images) != size:
+            raise BenchError(f'{len(self.images)} images were scored, but the dataset has {size}')
         return self.scores(self.total()).percent()
 
     def compute_metrics(self, results: list) -> dict:

@@ -1,4 +1,4 @@
-"""Pictures of what was predicted: the picture, ground truth and predictions over it, and a legend."""
+"""Images of what was predicted: the image, ground truth and predictions over it, and a legend."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ SWATCH = 14
 
 
 def palette(metainfo: dict) -> np.ndarray:
-    """(C, 3) uint8: the data set's own colours where they tell all classes apart, else evenly spread hues."""
-    classes, colours = metainfo['classes'], metainfo.get('palette') or []
-    if len({tuple(colour) for colour in colours}) == len(classes):
-        return np.array(colours, np.uint8)
+    """(C, 3) uint8: the dataset's own colors where they tell all classes apart, else evenly spread hues."""
+    classes, colors = metainfo['classes'], metainfo.get('palette') or []
+    if len({tuple(color) for color in colors}) == len(classes):
+        return np.array(colors, np.uint8)
     golden = 0.618034
     spread = [
         colorsys.hsv_to_rgb(index * golden % 1, (0.55, 0.8, 1.0)[index % 3], (1.0, 0.75)[index % 2])
@@ -37,44 +37,44 @@ def palette(metainfo: dict) -> np.ndarray:
     return np.uint8(np.round(np.array(spread) * 255))
 
 
-def blend(picture: np.ndarray, labels: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """Labels (H, W) in their colours over a picture (H, W, 3); pixels of no class keep the picture."""
-    shown = (labels >= 0) & (labels < len(colours))
-    out = picture.copy()
-    mixed = (1 - OPACITY) * picture[shown] + OPACITY * colours[labels[shown]]
+def blend(image: np.ndarray, labels: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """Labels (H, W) in their colors over an image (H, W, 3); pixels of no class keep the image."""
+    shown = (labels >= 0) & (labels < len(colors))
+    out = image.copy()
+    mixed = (1 - OPACITY) * image[shown] + OPACITY * colors[labels[shown]]
     out[shown] = mixed.round().astype(np.uint8)
     return out
 
 
 def draw(
-    picture: np.ndarray, labels: Mapping[str, np.ndarray], classes: Sequence[str], colours: np.ndarray
+    image: np.ndarray, labels: Mapping[str, np.ndarray], classes: Sequence[str], colors: np.ndarray
 ) -> Image.Image:
-    """A picture and labels over it, side by side under their titles, with a legend of the classes that occur.
+    """An image and labels over it, side by side under their titles, with a legend of the classes that occur.
 
-    Small pictures are magnified by a whole number.
+    Small images are magnified by a whole number.
 
     Args:
-        picture: (H, W, 3) uint8, RGB.
-        labels: (H, W) of each panel behind the picture, by its title. Of two, the legend says which classes one alone
+        image: (H, W, 3) uint8, RGB.
+        labels: (H, W) of each panel behind the image, by its title. Of two, the legend says which classes one alone
             has, by its title.
     """
-    shorter, longer = sorted(picture.shape[:2])
+    shorter, longer = sorted(image.shape[:2])
     factor = min(-(-SMALL // shorter), LARGE // longer)
     if factor > 1:
-        size = tuple(factor * side for side in picture.shape[1::-1])
-        picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+        size = tuple(factor * side for side in image.shape[1::-1])
+        image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
         labels = {title: of.repeat(factor, 0).repeat(factor, 1) for title, of in labels.items()}
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     font = ImageFont.load_default(FONT_SIZE)
     line = FONT_SIZE + 6
-    panels = {'picture': picture, **{title: blend(picture, of, colours) for title, of in labels.items()}}
+    panels = {'image': image, **{title: blend(image, of, colors) for title, of in labels.items()}}
     total = MARGIN + len(panels) * (width + MARGIN)
     occurring = {title: set(np.unique(of).tolist()) & set(range(len(classes))) for title, of in labels.items()}
     entries = []
     for index in sorted(set().union(*occurring.values())):
         having = [title for title, of in occurring.items() if index in of]
         only = f' [{having[0]}]' if len(labels) == 2 and len(having) == 1 else ''
-        entries.append((tuple(colours[index].tolist()), f'{classes[index]}{only}'))
+        entries.append((tuple(colors[index].tolist()), f'{classes[index]}{only}'))
     places, x, y = [], MARGIN, 0
     for _, text in entries:
         step = SWATCH + 5 + round(font.getlength(text)) + 2 * MARGIN
@@ -90,14 +90,14 @@ def draw(
         left = MARGIN + index * (width + MARGIN)
         pen.text((left, MARGIN), title, 'black', font)
         canvas.paste(Image.fromarray(panel), (left, top))
-    for (colour, text), (x, y) in zip(entries, places, strict=True):
-        pen.rectangle((x, legend + y + 2, x + SWATCH, legend + y + 2 + SWATCH), colour, 'black')
+    for (color, text), (x, y) in zip(entries, places, strict=True):
+        pen.rectangle((x, legend + y + 2, x + SWATCH, legend + y + 2 + SWATCH), color, 'black')
         pen.text((x + SWATCH + 5, legend + y), text, 'black', font)
     return canvas
 
 
-def picture_of(dataset: BaseDataset, sample: SegDataSample) -> np.ndarray:
-    """The picture (H, W, 3) uint8, RGB, that a sample's labels lie on."""
+def image_of(dataset: BaseDataset, sample: SegDataSample) -> np.ndarray:
+    """The image (H, W, 3) uint8, RGB, that a sample's labels lie on."""
     load = dataset.pipeline.transforms[0]
     image = Image.fromarray(load(dict(img_path=sample.img_path))['img'][..., ::-1])
     if sample.get('central_square'):
@@ -106,11 +106,11 @@ def picture_of(dataset: BaseDataset, sample: SegDataSample) -> np.ndarray:
 
 
 class OverlayHook(Hook):
-    """Draws every picture of a run into ``folder`` as ``<name>.png``; it changes no setting of the run.
+    """Draws every image of a run into ``folder`` as ``<name>.png``; it changes no setting of the run.
 
     Args:
         folder: made where it is not there.
-        names: name of each picture by its index.
+        names: name of each image by its index.
     """
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
@@ -120,7 +120,7 @@ class OverlayHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: list | None = None
     ) -> None:
         dataset = runner.test_loop.dataloader.dataset
-        colours = palette(dataset.metainfo)
+        colors = palette(dataset.metainfo)
         for sample in outputs:
             labels = {
                 title: field.data.squeeze(0).cpu().numpy()
@@ -128,4 +128,4 @@ class OverlayHook(Hook):
             }
             path = self.folder / f'{self.names[sample.sample_idx]}.png'
             path.parent.mkdir(parents=True, exist_ok=True)
-            draw(picture_of(dataset, sample), labels, dataset.metainfo['classes'], colours).save(path)
+            draw(image_of(dataset, sample), labels, dataset.metainfo['classes'], colors).save(path)

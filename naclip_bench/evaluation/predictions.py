@@ -15,16 +15,16 @@ from ..files import written_beside
 
 
 class PredictionHook(Hook):
-    """Writes the prediction of every picture to ``folder`` as ``<name>.png``; it changes no setting of the run.
+    """Writes the prediction of every image to ``folder`` as ``<name>.png``; it changes no setting of the run.
 
-    A PNG has the picture's original size and the labels of the data set's mask files: where a data set reduces the zero
+    A PNG has the image's original size and the labels of the dataset's mask files: where a dataset reduces the zero
     label, class k is k + 1 there. 8 bits a pixel where all labels fit, else 16. Its text "run" is the fingerprint.
 
     Args:
         folder: made where it is not there.
-        names: name of each picture by its index.
+        names: name of each image by its index.
         classes: number of classes.
-        reduce_zero_label: of the data set.
+        reduce_zero_label: of the dataset.
         fingerprint: of the run.
     """
 

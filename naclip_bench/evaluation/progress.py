@@ -19,16 +19,16 @@ LOG_EVERY = 30.0
 
 
 class ProgressHook(Hook):
-    """Shows pictures done, pictures/s, time left and the running mIoU; on a terminal as a bar, in a log as lines.
+    """Shows images done, images/s, time left and the running mIoU; on a terminal as a bar, in a log as lines.
 
-    It also times how long the loop waits for pictures (the stage "read"). The speed is that of this run alone: resumed
-    pictures count as done, not as fast. With several processes it shows the first one's share.
+    It also times how long the loop waits for images (the stage "read"). The speed is that of this run alone: resumed
+    images count as done, not as fast. With several processes it shows the first one's share.
 
     Args:
-        what: name of the bar; None: the data set's type.
+        what: name of the bar; None: the dataset's type.
     """
 
-    #: Behind all other hooks: what they do is not waiting for pictures.
+    #: Behind all other hooks: what they do is not waiting for images.
     priority = 'LOWEST'
 
     def __init__(self, what: str | None = None) -> None:
@@ -40,7 +40,7 @@ class ProgressHook(Hook):
         self._metric = next(m for m in runner.test_evaluator.metrics if isinstance(m, ConfusionMetric))
         dataset, batches = runner.test_loop.dataloader.dataset, runner.test_loop.dataloader.batch_sampler
         self._count = len(dataset)
-        self._seen = set(self._metric.pictures)
+        self._seen = set(self._metric.images)
         self._before = self._done = len(self._seen)
         self._confusion = self._metric.total()
         self._share = sum(len(batch) for batch in batches) if batches.processes > 1 else self._count - self._before
@@ -51,7 +51,7 @@ class ProgressHook(Hook):
                 TextColumn('{task.description}'),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn('{task.fields[speed]:.2f} pictures/s'),
+                TextColumn('{task.fields[speed]:.2f} images/s'),
                 TimeRemainingColumn(),
                 TextColumn('mIoU {task.fields[miou]:.2f}'),
                 console=self._console,
@@ -73,8 +73,8 @@ class ProgressHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: list | None = None
     ) -> None:
         # Those of a batch that an earlier run had finished already are counted.
-        new = self._metric.pictures.keys() - self._seen
-        self._confusion += from_cells((self._metric.pictures[name] for name in new), len(self._confusion))
+        new = self._metric.images.keys() - self._seen
+        self._confusion += from_cells((self._metric.images[name] for name in new), len(self._confusion))
         self._seen |= new
         self._done = len(self._seen)
         now = self._waiting_since = time.perf_counter()
@@ -86,7 +86,7 @@ class ProgressHook(Hook):
         if self._bar.disable and (now - self._last_line >= LOG_EVERY or self._done == self._before + self._share):
             self._last_line = now
             self._console.print(
-                f'{self._done}/{self._before + self._share} pictures, {speed:.2f}/s, mIoU {miou:.2f}', highlight=False
+                f'{self._done}/{self._before + self._share} images, {speed:.2f}/s, mIoU {miou:.2f}', highlight=False
             )
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:

@@ -23,8 +23,8 @@ from ..methods.base import TrainingFreeSegmentor
 #: Version of the result file's schema; raised whenever a key changes its meaning. Described in docs/result.md.
 SCHEMA = 1
 
-#: What is said before and behind every run with made-up weights.
-MADE_UP = 'MADE-UP WEIGHTS: these numbers mean nothing; they only show that the run works.'
+#: What is said before and behind every run with random weights.
+RANDOM_WEIGHTS = 'RANDOM WEIGHTS: these numbers mean nothing; they only show that the run works.'
 
 #: Distributions whose version can move a number, by import name: OpenMMLab's own and their maintained continuation.
 PACKAGES = {
@@ -89,10 +89,10 @@ def identity(config: Config, model: TrainingFreeSegmentor, names: list[str]) -> 
     dataset = config.test_dataloader.dataset
     return {
         'method': method,
-        'data set': {
+        'dataset': {
             key: value for key, value in dataset.to_dict().items() if key not in ('data_root', 'indices', 'test_mode')
         },
-        'list of pictures': list_hash(names),
+        'list of images': list_hash(names),
         'weights': [model.backbone.arch, model.backbone.weights_hash],
         'precision': model.backbone.precision,
         'class names': model.vocabulary.sha256,
@@ -126,8 +126,8 @@ def result_record(
         'protocol': config.protocol,
         'note': config.get('note'),
         'overrides': overrides,
-        'made_up_weights': backbone.made_up,
-        'pictures': {'count': len(names), **selection},
+        'random_weights': backbone.random_weights,
+        'images': {'count': len(names), **selection},
         **scores,
         'settings': {
             'short_side': short_side(config),

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from .benchmark import Measured
-from .record import MADE_UP, device_record
+from .record import RANDOM_WEIGHTS, device_record
 
 
 def print_result(record: dict, path: Path) -> None:
@@ -28,19 +28,19 @@ def print_result(record: dict, path: Path) -> None:
     for row in record['per_class']:
         table.add_row(row['class'], _percent(row['IoU']), _percent(row['Acc']), f'{row["pixels"]:,}')
     console.print(table)
-    metrics, settings, pictures, times = (record[key] for key in ('metrics', 'settings', 'pictures', 'times'))
+    metrics, settings, images, times = (record[key] for key in ('metrics', 'settings', 'images', 'times'))
     console.print('   '.join(f'[bold]{name} {_percent(value)}[/bold]' for name, value in metrics.items()))
     protocol = record['protocol']
     if record['overrides']:
         protocol += ', changed: ' + ', '.join(f'{key}={value}' for key, value in record['overrides'].items())
     console.print(f'{record["method"]} on {record["dataset"]}, protocol {protocol}', markup=False)
-    official = pictures['official']
-    part = '' if pictures['count'] == official else f' of {official:,}: a part, not the benchmark'
-    listed = pictures['official_list']
+    official = images['official']
+    part = '' if images['count'] == official else f' of {official:,}: a part, not the benchmark'
+    listed = images['official_list']
     if listed and (listed['missing'] or listed['extra']):
         part += f'; of the list "{listed["name"]}" {listed["missing"]:,} are missing, {listed["extra"]:,} are extra'
     console.print(
-        f'{pictures["count"]} pictures{part}; '
+        f'{images["count"]} images{part}; '
         f'{settings["arch"]}, weights {settings["weights"]} ({record["hashes"]["weights"][:8]}), '
         f'{settings["precision"]}',
         markup=False,
@@ -49,8 +49,8 @@ def print_result(record: dict, path: Path) -> None:
     console.print(f'{times["wall"]:.1f} s on {record["device"]["name"]} ({stages}); {path}', markup=False)
     if record.get('note'):
         console.print(f'[bold yellow]{record["note"]}[/bold yellow]')
-    if record['made_up_weights']:
-        console.print(f'[bold red]{MADE_UP}[/bold red]')
+    if record['random_weights']:
+        console.print(f'[bold red]{RANDOM_WEIGHTS}[/bold red]')
 
 
 def _percent(value: float) -> str:
@@ -68,12 +68,12 @@ def print_benchmark(config: Config, measured: Measured) -> None:
     table.add_row('text, once', f'{measured.text:.3f}', '', '')
     console.print(table)
     if config.model.backbone.get('pretrained') is None:
-        console.print(f'[bold red]{MADE_UP}[/bold red]')
+        console.print(f'[bold red]{RANDOM_WEIGHTS}[/bold red]')
     precision, device = config.model.backbone.get('precision', 'fp32'), device_record(measured.device)
     lines = [
         f'{config.dataset}, {config.model.type}, {precision}, {device["name"]}, {device["threads"]} threads',
-        f'{measured.pictures} pictures, {measured.windows} windows in {measured.seconds:.2f} s: '
-        f'{measured.windows / measured.seconds:.2f} windows/s, {measured.pictures / measured.seconds:.2f} pictures/s',
+        f'{measured.images} images, {measured.windows} windows in {measured.seconds:.2f} s: '
+        f'{measured.windows / measured.seconds:.2f} windows/s, {measured.images / measured.seconds:.2f} images/s',
         f'trunk {measured.trunk_rate / 1e9:.0f} GFLOP/s, '
         f'{100 * measured.trunk_rate / measured.matrix_rate:.0f} % of a matrix product '
         f'({measured.matrix_rate / 1e9:.0f} GFLOP/s in this run)',

@@ -1,4 +1,4 @@
-"""One run: a config over its data set through mmengine's test loop, to a result with its proof."""
+"""One run: a config over its dataset through mmengine's test loop, to a result with its proof."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
 from ..backbones import FrozenCLIP
-from ..datasets.check import build_dataset, check_labels_of, picture_names, select
+from ..datasets.check import build_dataset, check_labels_of, image_names, select
 from ..datasets.official import Deviation
 from ..errors import BenchError, did_you_mean
 from ..files import make_folder
@@ -32,7 +32,7 @@ from .metric import ConfusionMetric
 from .overlay import OverlayHook
 from .predictions import PredictionHook
 from .progress import ProgressHook
-from .record import MADE_UP, fingerprint, identity, result_record, write_json
+from .record import RANDOM_WEIGHTS, fingerprint, identity, result_record, write_json
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Request:
         config: with the command line's settings in it.
         work_dir: where the journal and ``result.json`` go.
         limit, subset: see :func:`select`.
-        resume: go on with the pictures that the journal lacks.
+        resume: go on with the images that the journal lacks.
         show_dir: where overlays go; None draws none.
         save_predictions: where predictions go as index PNGs; None saves none.
         launcher: none, pytorch, slurm or mpi.
@@ -70,10 +70,10 @@ class Unwrapped(torch.nn.Module):
 
 
 def run(request: Request) -> dict[str, object]:
-    """Segment and score the pictures that are not finished yet; the result record, also written by the first process.
+    """Segment and score the images that are not finished yet; the result record, also written by the first process.
 
     Raises:
-        BenchError: what the user can mend; pictures finished before it stay in the journal.
+        BenchError: what the user can mend; images finished before it stay in the journal.
     """
     config = request.config
     config.launcher, config.work_dir = request.launcher, str(request.work_dir)
@@ -83,7 +83,7 @@ def run(request: Request) -> dict[str, object]:
         _join_processes_on_cpu(request.launcher)
     check_settings(config.model)
     dataset = build_dataset(config.test_dataloader.dataset)
-    names = picture_names(dataset)
+    names = image_names(dataset)
     deviation = Deviation.of(names, config.split) if 'split' in config else None
     chosen = select(names, request.limit, request.subset, dataset.img_suffix)
     names = [names[index] for index in chosen]
@@ -97,8 +97,8 @@ def run(request: Request) -> dict[str, object]:
     STOPWATCH.reset()
     runner = _build_runner(config)
     model = runner.model
-    if model.backbone.made_up and is_main_process():
-        print(MADE_UP)
+    if model.backbone.random_weights and is_main_process():
+        print(RANDOM_WEIGHTS)
     if deviation and is_main_process():
         print(f'note: the data are not the official list "{config.split}": {deviation}')
     loop = runner.build_test_loop(runner._test_loop)
@@ -107,14 +107,14 @@ def run(request: Request) -> dict[str, object]:
     metric = next(m for m in loop.evaluator.metrics if isinstance(m, ConfusionMetric))
     parts = identity(config, model, names)
     metric.names, metric.ignore_index = names, dataset.ignore_index
-    metric.journal = Journal(request.work_dir / 'pictures', parts, fingerprint(parts), len(metric.classes), get_rank())
+    metric.journal = Journal(request.work_dir / 'images', parts, fingerprint(parts), len(metric.classes), get_rank())
     resumed = _take_up(request, metric, names)
     if request.save_predictions is not None:
         predictions = PredictionHook(
             request.save_predictions, names, len(metric.classes), dataset.reduce_zero_label, fingerprint(parts)
         )
         runner.register_hook(predictions)
-        # A picture whose prediction is lost is computed again; all processes agree, also where they share no disk.
+        # An image whose prediction is lost is computed again; all processes agree, also where they share no disk.
         resumed = set().union(*all_gather_object(predictions.written(resumed)))
     place = {name: index for index, name in enumerate(names)}
     loop.dataloader.batch_sampler.leave_out([place[name] for name in resumed])
@@ -132,12 +132,12 @@ def run(request: Request) -> dict[str, object]:
 
     times = {
         'wall': wall,
-        'pictures': len(names) - len(resumed),
+        'images': len(names) - len(resumed),
         'resumed': len(resumed),
         'stages': STOPWATCH.seconds(),
     }
     selection = {
-        'official': config.get('pictures', len(dataset)),
+        'official': config.get('images', len(dataset)),
         'official_list': None if deviation is None else deviation.record(),
         'limit': request.limit,
         'subset': str(request.subset) if request.subset else None,
@@ -205,20 +205,20 @@ def check_classes(config: Config, classes: tuple[str, ...]) -> None:
 
 
 def _take_up(request: Request, metric: ConfusionMetric, names: list[str]) -> set[str]:
-    """Names of the pictures that an earlier run finished; without ``resume`` its journal is put aside."""
+    """Names of the images that an earlier run finished; without ``resume`` its journal is put aside."""
     journal = metric.journal
     if request.resume:
         wanted = set(names)
         # All processes agree on what is finished, also where they share no disk.
         for part in all_gather_object(journal.read()):
-            metric.pictures.update({name: cells for name, cells in part.items() if name in wanted})
-        return set(metric.pictures)
+            metric.images.update({name: cells for name, cells in part.items() if name in wanted})
+        return set(metric.images)
     if is_main_process():
         result = request.work_dir / 'result.json'
         unfinished = not result.exists()
         if journal.set_aside(result) and unfinished:
             print(
-                f'note: the pictures of an unfinished run were put aside in {journal.folder}; to go on with it '
+                f'note: the images of an unfinished run were put aside in {journal.folder}; to go on with it '
                 'after all, take the dates off the names of its files and use --resume'
             )
     barrier()

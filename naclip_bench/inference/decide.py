@@ -27,7 +27,7 @@ def decide(
     prob_thd: float = 0.0,
     area_thd: float | None = None,
 ) -> Tensor:
-    """Labels (H, W) int64 of one picture.
+    """Labels (H, W) int64 of one image.
 
     Args:
         logits: cosine logits of Q distinct queries.

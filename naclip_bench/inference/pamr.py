@@ -1,7 +1,7 @@
 """Pixel-adaptive mask refinement (Araslanov and Roth, Single-Stage Semantic Segmentation from Image Labels, CVPR 2020).
 
-Each logit map is replaced, again and again, by a mean of its neighbours weighted by how alike their colours are. The
-weights depend on the picture alone, so one sparse matrix a picture serves all queries, and queries are refined a few at
+Each logit map is replaced, again and again, by a mean of its neighbors weighted by how alike their colors are. The
+weights depend on the image alone, so one sparse matrix an image serves all queries, and queries are refined a few at
 a time: memory stays bounded, and their number changes the result by rounding at most.
 """
 
@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from ..errors import BenchError, is_out_of_memory
 from .stitch import PixelLogits
 
-#: The eight neighbours in row-major order, without the centre.
-NEIGHBOURS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
+#: The eight neighbors in row-major order, without the center.
+NEIGHBORS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
 
 
 #: Logits that are refined at once where the config does not say: as many as a CPU's cache holds, or keep a GPU busy.
@@ -27,8 +27,8 @@ CHUNK_ELEMENTS = {'cpu': 6 * 2**20, 'cuda': 2**24}
 
 
 @dataclass(frozen=True)
-class Neighbourhood:
-    """Where the neighbours of a picture's pixels are, and what they weigh; every query's logits share it.
+class Neighborhood:
+    """Where the neighbors of an image's pixels are, and what they weigh; every query's logits share it.
 
     Attributes:
         index: (H * W, 8 * dilations) int32, flat pixels.
@@ -44,8 +44,8 @@ class PAMR:
 
     Args:
         iterations: how often the maps are averaged (NACLIP: 10).
-        dilations: distances of the eight neighbours, in pixels of the original picture (NACLIP: 8 and 16).
-        query_chunk: how many queries are refined at once; None: what suits the device and the picture. Lower it when
+        dilations: distances of the eight neighbors, in pixels of the original image (NACLIP: 8 and 16).
+        query_chunk: how many queries are refined at once; None: what suits the device and the image. Lower it when
             memory runs out. It changes no result but by rounding.
     """
 
@@ -58,28 +58,28 @@ class PAMR:
         self.dilations = tuple(dilations)
         self.query_chunk = query_chunk
 
-    def __call__(self, logits: PixelLogits, image: Tensor, near: Neighbourhood | None = None) -> RefinedLogits:
+    def __call__(self, logits: PixelLogits, image: Tensor, near: Neighborhood | None = None) -> RefinedLogits:
         """Refined logits at the original resolution.
 
         Args:
             logits: the logits before the softmax.
-            image: (3, H, W) the picture at the model's input size, in any affine scale of each colour channel.
-            near: what :meth:`neighbourhood` gave for this picture, where it is known.
+            image: (3, H, W) the image at the model's input size, in any affine scale of each color channel.
+            near: what :meth:`neighborhood` gave for this image, where it is known.
 
         Raises:
-            BenchError: out of memory. The picture is never scored without its refinement.
+            BenchError: out of memory. The image is never scored without its refinement.
         """
-        return RefinedLogits(logits, self, near or self.neighbourhood(image, logits.size))
+        return RefinedLogits(logits, self, near or self.neighborhood(image, logits.size))
 
-    def neighbourhood(self, image: Tensor, size: tuple[int, int]) -> Neighbourhood:
-        """Of every pixel of a picture (3, H, W) resized to ``size``.
+    def neighborhood(self, image: Tensor, size: tuple[int, int]) -> Neighborhood:
+        """Of every pixel of an image (3, H, W) resized to ``size``.
 
         Raises:
             BenchError: out of memory.
         """
         with out_of_memory_named(size, 'lower test_dataloader.batch_size'):
             resized = F.interpolate(image[None], size=size, mode='bilinear', align_corners=False)[0]
-            return Neighbourhood(neighbour_index(size, self.dilations, image.device), self.affinity(resized))
+            return Neighborhood(neighbor_index(size, self.dilations, image.device), self.affinity(resized))
 
     def chunks(self, queries: int, size: tuple[int, int], device: torch.device) -> list[slice]:
         """Queries that are refined together."""
@@ -91,29 +91,29 @@ class PAMR:
         return [slice(first, min(first + step, queries)) for first in range(0, queries, step)]
 
     def affinity(self, image: Tensor) -> Tensor:
-        """Weights (H * W, 8 * dilations) of each pixel's neighbours; they sum to 1.
+        """Weights (H * W, 8 * dilations) of each pixel's neighbors; they sum to 1.
 
-        softmax over the neighbours of the mean over channels of -|difference| / (1e-8 + 0.1 * deviation), the deviation
-        being the unbiased one over the 3 x 3 patches of all dilations, centres included.
+        softmax over the neighbors of the mean over channels of -|difference| / (1e-8 + 0.1 * deviation), the deviation
+        being the unbiased one over the 3 x 3 patches of all dilations, centers included.
         """
-        total, centres = 0, len(self.dilations)
+        total, centers = 0, len(self.dilations)
         for channel in image.float():
             padded = [F.pad(channel[None, None], (d,) * 4, mode='replicate')[0, 0] for d in self.dilations]
             height, width = channel.shape
-            # Differences from the centre; the centres themselves differ by 0.
-            neighbours = torch.stack(
+            # Differences from the center; the centers themselves differ by 0.
+            neighbors = torch.stack(
                 [
                     plane[d + dy * d : d + dy * d + height, d + dx * d : d + dx * d + width]
                     for d, plane in zip(self.dilations, padded, strict=True)
-                    for dy, dx in NEIGHBOURS
+                    for dy, dx in NEIGHBORS
                 ]
             ).sub_(channel)
-            count = len(neighbours) + centres
-            mean = neighbours.sum(0) / count
+            count = len(neighbors) + centers
+            mean = neighbors.sum(0) / count
             # By hand: torch's own deviation along the first dimension takes ten times as long.
-            squares = (neighbours - mean).square_().sum(0) + centres * mean.square()
+            squares = (neighbors - mean).square_().sum(0) + centers * mean.square()
             deviation = (squares / (count - 1)).sqrt()
-            total = total - neighbours.abs_().div_(1e-8 + 0.1 * deviation)
+            total = total - neighbors.abs_().div_(1e-8 + 0.1 * deviation)
         return (total / len(image)).softmax(dim=0).flatten(1).T.contiguous()
 
 
@@ -125,16 +125,16 @@ def out_of_memory_named(size: tuple[int, int], mend: str) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise BenchError(f'PAMR ran out of memory on a picture of {size[0]}x{size[1]}; {mend}') from None
+        raise BenchError(f'PAMR ran out of memory on an image of {size[0]}x{size[1]}; {mend}') from None
 
 
-def neighbour_index(size: tuple[int, int], dilations: Sequence[int], device: torch.device) -> Tensor:
-    """Flat pixel index (H * W, 8 * dilations) int32 of each pixel's neighbours; borders are replicated."""
+def neighbor_index(size: tuple[int, int], dilations: Sequence[int], device: torch.device) -> Tensor:
+    """Flat pixel index (H * W, 8 * dilations) int32 of each pixel's neighbors; borders are replicated."""
     rows, columns = (torch.arange(side, dtype=torch.int32, device=device) for side in size)
     flat = [
         (rows + dy * d).clamp(0, size[0] - 1)[:, None] * size[1] + (columns + dx * d).clamp(0, size[1] - 1)
         for d in dilations
-        for dy, dx in NEIGHBOURS
+        for dy, dx in NEIGHBORS
     ]
     return torch.stack(flat, dim=-1).flatten(0, 1)
 
@@ -142,7 +142,7 @@ def neighbour_index(size: tuple[int, int], dilations: Sequence[int], device: tor
 class RefinedLogits:
     """Logits after PAMR, computed a chunk of queries at a time; used like :class:`PixelLogits`."""
 
-    def __init__(self, logits: PixelLogits, settings: PAMR, near: Neighbourhood) -> None:
+    def __init__(self, logits: PixelLogits, settings: PAMR, near: Neighborhood) -> None:
         self.size, self.queries, self.device = logits.size, logits.queries, logits.device
         self._logits, self._settings, self._near = logits, settings, near
 
@@ -151,14 +151,14 @@ class RefinedLogits:
         at_once = len(range(self.queries)[queries])
         mend = f'lower model.refine.query_chunk, which is {at_once} here (it changes no result but by rounding)'
         with out_of_memory_named(self.size, mend):
-            # One row a pixel, so that a neighbour's logits of all queries lie side by side.
+            # One row a pixel, so that a neighbor's logits of all queries lie side by side.
             maps = self._logits.query_block(queries).transpose(1, 2).flatten(0, 1)
             for _ in range(self._settings.iterations):
                 maps = F.embedding_bag(self._near.index, maps, per_sample_weights=self._near.affinity, mode='sum')
             return maps.unflatten(0, self.size).transpose(1, 2)
 
     def regions(self) -> Iterator[tuple[slice, Iterator[tuple[slice, Tensor]]]]:
-        """One region, the whole picture, in blocks of queries; see :meth:`PixelLogits.regions`."""
+        """One region, the whole image, in blocks of queries; see :meth:`PixelLogits.regions`."""
         chunks = self._settings.chunks(self.queries, self.size, self.device)
         yield slice(0, self.size[0]), ((chunk, self.query_block(chunk)) for chunk in chunks)
 

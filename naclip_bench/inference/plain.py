@@ -1,4 +1,4 @@
-"""The same pictures the plain way, as the released code goes: the yardstick of the benchmark and of the tests.
+"""The same images the plain way, as the released code goes: the yardstick of the benchmark and of the tests.
 
 Window by window, logits upsampled to full size and averaged in a buffer, softmax over all queries, synonyms merged by a
 dense classes x queries x height x width product. Nothing here is fast or small, and nothing should be.
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .pamr import NEIGHBOURS, PAMR
+from .pamr import NEIGHBORS, PAMR
 from .windows import starts
 
 
@@ -23,12 +23,12 @@ def plain_logits(
     window: int | None,
     stride: int,
 ) -> Tensor:
-    """Logits (Q, H, W) of one picture.
+    """Logits (Q, H, W) of one image.
 
     Args:
         window_logits: from one window (1, 3, h, w) to its patch logits (1, Q, rows, columns).
-        image: (3, h, w), normalised.
-        size: (H, W) of the original picture.
+        image: (3, h, w), normalized.
+        size: (H, W) of the original image.
         window, stride: see :class:`TrainingFreeSegmentor`.
     """
     height, width = image.shape[-2:]
@@ -50,25 +50,23 @@ def plain_logits(
 
 
 def plain_pamr(logits: Tensor, image: Tensor, settings: PAMR) -> Tensor:
-    """PAMR (Q, H, W) with all neighbours of all queries side by side."""
+    """PAMR (Q, H, W) with all neighbors of all queries side by side."""
     image = F.interpolate(image[None], size=logits.shape[-2:], mode='bilinear', align_corners=False)[0]
-    around = _neighbours(image, settings)
-    centre = image[:, None]
-    deviation = torch.cat([around, centre.expand(-1, len(settings.dilations), -1, -1)], dim=1).std(dim=1, keepdim=True)
-    affinity = (-(around - centre).abs() / (1e-8 + 0.1 * deviation)).mean(dim=0).softmax(dim=0)
+    around = _neighbors(image, settings)
+    center = image[:, None]
+    deviation = torch.cat([around, center.expand(-1, len(settings.dilations), -1, -1)], dim=1).std(dim=1, keepdim=True)
+    affinity = (-(around - center).abs() / (1e-8 + 0.1 * deviation)).mean(dim=0).softmax(dim=0)
     for _ in range(settings.iterations):
-        logits = (_neighbours(logits, settings) * affinity).sum(dim=1)
+        logits = (_neighbors(logits, settings) * affinity).sum(dim=1)
     return logits
 
 
-def _neighbours(maps: Tensor, settings: PAMR) -> Tensor:
+def _neighbors(maps: Tensor, settings: PAMR) -> Tensor:
     height, width = maps.shape[-2:]
     planes = []
     for d in settings.dilations:
         padded = F.pad(maps[None], (d,) * 4, mode='replicate')[0]
-        planes += [
-            padded[:, d + dy * d : d + dy * d + height, d + dx * d : d + dx * d + width] for dy, dx in NEIGHBOURS
-        ]
+        planes += [padded[:, d + dy * d : d + dy * d + height, d + dx * d : d + dx * d + width] for dy, dx in NEIGHBORS]
     return torch.stack(planes, dim=1)
 
 

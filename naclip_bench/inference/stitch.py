@@ -1,8 +1,8 @@
-"""Patch logits of a picture's windows to logits of its pixels, as two matrix products.
+"""Patch logits of an image's windows to logits of its pixels, as two matrix products.
 
-The released code upsamples each window's patch logits to the window (bilinear), adds them into a picture-sized buffer,
+The released code upsamples each window's patch logits to the window (bilinear), adds them into an image-sized buffer,
 divides by how many windows saw a pixel, and resizes to the original size (bilinear). Every step is linear and acts on
-rows and columns apart, so for one picture size all of it is ``logits[q] = R_h @ L[q] @ R_w.T``, where L[q] holds the
+rows and columns apart, so for one image size all of it is ``logits[q] = R_h @ L[q] @ R_w.T``, where L[q] holds the
 windows' patch grids side by side. The two matrices are built once a size, and no tensor of queries x height x width is
 made unless someone asks for it.
 """
@@ -34,14 +34,14 @@ def resize_matrix(size: int, to: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a picture's windows, rows or columns.
+    """One side of an image's windows, rows or columns.
 
     Attributes:
-        size: pixels of the side of the resized picture.
+        size: pixels of the side of the resized image.
         window: pixels of a window along this side.
         starts: first pixel of each window.
         patches: patches of a window along this side, stretched over the whole window.
-        to: pixels of the side of the original picture.
+        to: pixels of the side of the original image.
     """
 
     size: int
@@ -53,12 +53,12 @@ class Side:
 
 @lru_cache(maxsize=256)
 def patch_order(side: Side, device: torch.device) -> Tensor:
-    """Patches of all windows, counted window by window, in the order in which they lie in the picture.
+    """Patches of all windows, counted window by window, in the order in which they lie in the image.
 
-    So ordered, the patches that a band of pixels sees are neighbours, and a slice of them is no copy.
+    So ordered, the patches that a band of pixels sees are neighbors, and a slice of them is no copy.
     """
-    centres = torch.arange(side.patches) + 0.5
-    places = torch.tensor(side.starts)[:, None] + centres * side.window / side.patches
+    centers = torch.arange(side.patches) + 0.5
+    places = torch.tensor(side.starts)[:, None] + centers * side.window / side.patches
     return places.flatten().argsort(stable=True).to(device)
 
 
@@ -95,12 +95,12 @@ def side_bands(side: Side, band: int, device: torch.device) -> list[tuple[slice,
 
 
 class PixelLogits:
-    """Logits of every query at every pixel of one picture, computed block by block when they are needed.
+    """Logits of every query at every pixel of one image, computed block by block when they are needed.
 
     Args:
         patches: (windows, Q, h, w) patch logits in fp32, windows in the order of ``windows``.
         windows: where they lie.
-        size: (height, width) of the original picture.
+        size: (height, width) of the original image.
         notes: what a method's decision needs of each window besides.
     """
 
@@ -123,7 +123,7 @@ class PixelLogits:
         return self._patches.device
 
     def _wide(self, queries: slice) -> Tensor:
-        """Logits (patch rows, q * W): at the picture's columns, not yet at its rows."""
+        """Logits (patch rows, q * W): at the image's columns, not yet at its rows."""
         return (self._patches[:, queries] @ side_matrix(self._across, self.device).T).flatten(1)
 
     def query_block(self, queries: slice) -> Tensor:
@@ -131,7 +131,7 @@ class PixelLogits:
         return (side_matrix(self._down, self.device) @ self._wide(queries)).unflatten(1, (-1, self.size[1]))
 
     def regions(self) -> Iterator[tuple[slice, Iterator[tuple[slice, Tensor]]]]:
-        """Bands of rows that together make the picture, each with the blocks of queries that together make the band.
+        """Bands of rows that together make the image, each with the blocks of queries that together make the band.
 
         Yields:
             rows, and an iterator over (queries, logits (rows, q, W)); here one block holds all queries.

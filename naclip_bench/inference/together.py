@@ -1,4 +1,4 @@
-"""Pictures through one frozen CLIP, for one method or for several: windows and trunk are run once for all of them.
+"""Images through one frozen CLIP, for one method or for several: windows and trunk are run once for all of them.
 
 A method on its own goes the same way, as the only member, so that shared and separate runs are equal to the last bit.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import BenchError, is_out_of_memory
 from ..timing import STOPWATCH
 from .decide import NOT_FINITE
-from .pamr import Neighbourhood, RefinedLogits
+from .pamr import Neighborhood, RefinedLogits
 from .stitch import PixelLogits
 from .windows import Windows
 
@@ -57,18 +57,18 @@ def patch_logits(
 def pixel_logits(
     members: Sequence[TrainingFreeSegmentor], images: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
 ) -> list[list[Logits]]:
-    """Logits of pictures at the original ``sizes``, refined where a member's config says so; a list for each member.
+    """Logits of images at the original ``sizes``, refined where a member's config says so; a list for each member.
 
-    All windows of one size, of all pictures, share the batches of the backbone; members with the same windows share
+    All windows of one size, of all images, share the batches of the backbone; members with the same windows share
     the trunk.
 
     Args:
         members: methods that own one and the same backbone.
-        images: (3, H, W) each, of any sizes, normalised.
-        sizes: (H, W) of the original pictures.
+        images: (3, H, W) each, of any sizes, normalized.
+        sizes: (H, W) of the original images.
     """
     results: list[list[Logits]] = [[] for _ in members]
-    near: dict[Hashable, list[Neighbourhood]] = {}
+    near: dict[Hashable, list[Neighborhood]] = {}
     alike: dict[tuple, list[int]] = defaultdict(list)
     for index, member in enumerate(members):
         alike[member.window, member.stride, member.window_batch].append(index)
@@ -83,13 +83,13 @@ def _pixel_logits_of_like(
     members: Sequence[TrainingFreeSegmentor],
     images: Sequence[Tensor],
     sizes: Sequence[tuple[int, int]],
-    near: dict[Hashable, list[Neighbourhood]],
+    near: dict[Hashable, list[Neighborhood]],
 ) -> list[list[Logits]]:
     """What :func:`pixel_logits` says, of members with like windows; ``near`` collects what refinements know."""
     first = members[0]
     device, batch = first.backbone.device, first.batch_of_windows(first.backbone.device)
     layouts = [Windows.over(tuple(image.shape[-2:]), first.window, first.stride) for image in images]
-    # Windows are views of their pictures until their batch.
+    # Windows are views of their images until their batch.
     crops = [crop for image, windows in zip(images, layouts, strict=True) for crop in windows.crop(image)]
     by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for index, crop in enumerate(crops):
@@ -106,22 +106,22 @@ def _pixel_logits_of_like(
                 for index, *logits_and_note in zip(chunk, *out, strict=True):
                     of_windows[key][index] = logits_and_note
 
-    of_pictures: dict[Hashable, list[PixelLogits]] = defaultdict(list)
+    of_images: dict[Hashable, list[PixelLogits]] = defaultdict(list)
     for key, of_crops in of_windows.items():
         first_window = 0
         for windows, size in zip(layouts, sizes, strict=True):
             with STOPWATCH.stage('stitch+decide', device):
                 logits, notes = zip(*of_crops[first_window : first_window + len(windows)], strict=True)
-                of_pictures[key].append(PixelLogits(torch.stack(logits), windows, tuple(size), notes))
+                of_images[key].append(PixelLogits(torch.stack(logits), windows, tuple(size), notes))
             first_window += len(windows)
     results: list[list[Logits]] = []
     for member in members:
-        logits, refine = of_pictures[member.logits_key], member.refine
+        logits, refine = of_images[member.logits_key], member.refine
         if refine is not None:
             with STOPWATCH.stage('refine', device):
                 if refine.dilations not in near:
                     of_sizes = zip(images, sizes, strict=True)
-                    near[refine.dilations] = [refine.neighbourhood(image, tuple(size)) for image, size in of_sizes]
+                    near[refine.dilations] = [refine.neighborhood(image, tuple(size)) for image, size in of_sizes]
                 logits = list(map(refine, logits, images, near[refine.dilations]))
         results.append(logits)
     return results
@@ -131,10 +131,10 @@ def _pixel_logits_of_like(
 def segment(
     members: Sequence[TrainingFreeSegmentor], images: Sequence[Tensor], samples: Sequence[SegDataSample]
 ) -> list[list[Tensor]]:
-    """Labels (H, W) int64 of every picture at its original size; a list for each member.
+    """Labels (H, W) int64 of every image at its original size; a list for each member.
 
     Raises:
-        BenchError: a logit is not finite, or memory ran out; says of which picture, or which setting to lower.
+        BenchError: a logit is not finite, or memory ran out; says of which image, or which setting to lower.
     """
     sizes = [tuple(sample.ori_shape[:2]) for sample in samples]
     try:
@@ -156,7 +156,7 @@ def segment(
         if bad:
             sample = samples[index % len(samples)]
             raise BenchError(
-                f'the logits of {sample.metainfo.get("img_path", "a picture")} are not finite (NaN or infinite); '
+                f'the logits of {sample.metainfo.get("img_path", "an image")} are not finite (NaN or infinite); '
                 f'check the weights "{members[0].backbone.weights_name}", or use --precision fp32 or bf16'
             )
     return labels

@@ -1,4 +1,4 @@
-"""Where the windows of a picture lie."""
+"""Where the windows of an image lie."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from torch import Tensor
 
 
 def starts(size: int, window: int, stride: int) -> list[int]:
-    """First pixel of each window along one side; the last window is shifted back inside the picture."""
+    """First pixel of each window along one side; the last window is shifted back inside the image."""
     count = max(size - window + stride - 1, 0) // stride + 1
     return [max(min(index * stride + window, size) - window, 0) for index in range(count)]
 
 
 @dataclass(frozen=True)
 class Windows:
-    """The windows of one picture: every pair of a row start and a column start, in row-major order.
+    """The windows of one image: every pair of a row start and a column start, in row-major order.
 
     Attributes:
-        size: (height, width) of the picture.
-        window: (height, width) of every window; a side of the picture that is shorter bounds it.
+        size: (height, width) of the image.
+        window: (height, width) of every window; a side of the image that is shorter bounds it.
         tops, lefts: first pixels of the windows along each side.
     """
 
@@ -30,7 +30,7 @@ class Windows:
 
     @classmethod
     def over(cls, size: tuple[int, int], window: int | None, stride: int) -> Windows:
-        """Square windows of side ``window`` every ``stride`` pixels, or the whole picture in one where it is None."""
+        """Square windows of side ``window`` every ``stride`` pixels, or the whole image in one where it is None."""
         if window is None:
             return cls(size, size, (0,), (0,))
         tops, lefts = (tuple(starts(side, window, stride)) for side in size)

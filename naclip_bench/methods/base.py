@@ -1,4 +1,4 @@
-"""The way every method goes from pictures to labels; a method overrides what its paper changes."""
+"""The way every method goes from images to labels; a method overrides what its paper changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..backbones import FrozenCLIP, Trunk, TrunkNeed
-from ..datasets.preprocessor import PicturePreprocessor
+from ..datasets.preprocessor import ImagePreprocessor
 from ..errors import BenchError
 from ..inference.decide import decide
 from ..inference.pamr import PAMR, RefinedLogits
@@ -37,7 +37,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
         class_names: bundled class-name file (``voc21``) or the path of one's own; see :class:`Vocabulary`.
         backbone: a :class:`FrozenCLIP`, or the arguments of one.
         templates: set of prompt templates.
-        window: side of the square windows in pixels, or None for the whole picture at once.
+        window: side of the square windows in pixels, or None for the whole image at once.
         stride: pixels from one window to the next.
         window_batch: windows that go through the backbone together; None: what suits the device. It changes no label.
         logit_scale: factor on the cosines before the softmax.
@@ -74,7 +74,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
         self.vocabulary = Vocabulary(class_names, templates)
         self.backbone = backbone if isinstance(backbone, FrozenCLIP) else FrozenCLIP(**(backbone or {}))
         if data_preprocessor is None:
-            self.data_preprocessor = PicturePreprocessor.of(self.backbone.colours)
+            self.data_preprocessor = ImagePreprocessor.of(self.backbone.colors)
         self.refine = PAMR(**refine) if refine is not None else None
         for name, value in (('window', window), ('stride', stride), ('window_batch', window_batch)):
             if value is not None and not isinstance(value, int):
@@ -103,11 +103,11 @@ class TrainingFreeSegmentor(BaseSegmentor):
                 other methods may look at it too.
 
         Returns:
-            (N, 1 + h * w, embed_dim) after the head, [CLS] first, not normalised.
+            (N, 1 + h * w, embed_dim) after the head, [CLS] first, not normalized.
         """
 
     def match(self, tokens: Tensor, text: Tensor, trunk: Trunk) -> Tensor:
-        """Likeness of every patch with every query: the cosine, unless a paper says otherwise.
+        """Similarity of every patch with every query: the cosine, unless a paper says otherwise.
 
         Args:
             tokens: (N, 1 + h * w, D) output of :meth:`dense_tokens` in fp32, [CLS] first.
@@ -153,7 +153,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
         """Blocks run untouched, which methods on one backbone can share."""
         return len(self.backbone.blocks) - self.changed_blocks
 
-    # ---- the way of a picture
+    # ---- the way of an image
 
     def batch_of_windows(self, device: torch.device) -> int:
         """How many windows go through the backbone together."""
@@ -175,7 +175,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
             return self.dense_tokens(trunk).float(), trunk
 
     def decide(self, logits: PixelLogits | RefinedLogits) -> Tensor:
-        """Labels (H, W) int64 of one picture; -1 where a logit is not finite."""
+        """Labels (H, W) int64 of one image; -1 where a logit is not finite."""
         _, query_class, multiplicity = self.text
         # Refinement happens while its logits are asked for, so that all of this is its time.
         with STOPWATCH.stage('refine' if self.refine else 'stitch+decide', self.backbone.device):
@@ -185,7 +185,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[Tensor], data_samples: list[SegDataSample] | None = None) -> list[SegDataSample]:
-        """Segment pictures (3, H, W) of any sizes; labels go to ``pred_sem_seg`` at the original size.
+        """Segment images (3, H, W) of any sizes; labels go to ``pred_sem_seg`` at the original size.
 
         Raises:
             BenchError: see :func:`segment`.
@@ -206,7 +206,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
         return [x.full()[self.vocabulary.occurrences] for x in pixel_logits([self], inputs, sizes)[0]]
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
-        """Patch features (N, embed_dim, h, w) of pictures of one size, not normalised."""
+        """Patch features (N, embed_dim, h, w) of images of one size, not normalized."""
         tokens, trunk = self.window_tokens(inputs)
         return tokens[:, 1:].transpose(1, 2).unflatten(2, trunk.grid)
 

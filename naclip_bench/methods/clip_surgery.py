@@ -2,12 +2,12 @@
 
 Architecture surgery: beside CLIP's own path a second one adds up v-v attention, softmax(v v^T / sqrt(d)) v, over
 the last blocks, without feed-forward networks. Feature surgery: each query is weighted by how much the whole
-picture speaks of it, and what all queries have in common is taken away.
+image speaks of it, and what all queries have in common is taken away.
 
 Where released code and paper differ:
 - Six blocks have the second path; its attention sees the untouched path's tokens.
 - [CLS] of the result is the untouched path's.
-- Position embeddings are interpolated bilinearly; the code knows square pictures only, this takes any.
+- Position embeddings are interpolated bilinearly; the code knows square images only, this takes any.
 - 85 templates: OpenAI's 80 and five more.
 - The demo stretches each class's map to 0..1, which makes classes incomparable; for segmentation the similarities
   are the logits as they are, with the common scale and threshold. There is no released evaluation.

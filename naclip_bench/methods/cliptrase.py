@@ -16,7 +16,7 @@ Where released code and paper differ, this follows the code:
 - On VOC20 patch logits are multiplied by [CLS]'s, class by class, which the paper does not mention.
 - There is no code for SAM (Table 3).
 
-The released code segments the central square of a picture at once, and in each region the most frequent *label* wins
+The released code segments the central square of an image at once, and in each region the most frequent *label* wins
 (``vote='labels'``, ``configs/official``). Labels of windows cannot be stitched: the common protocol uses
 ``vote='logits'``, where each patch gets the mean of its region's logits, as the authors do in their detectron2 port.
 The regions are those of the same smoothed maps, taken at the patch grid.
@@ -65,7 +65,7 @@ class CLIPtrase(TrainingFreeSegmentor):
         correlation: ``cosine`` or ``product``.
         denoise: subtract [CLS]'s row from W and cut off below 0.
         eps, min_samples: DBSCAN's.
-        vote: what the patches of a region share, ``logits`` or ``labels``; the latter for whole pictures.
+        vote: what the patches of a region share, ``logits`` or ``labels``; the latter for whole images.
         background: class 0 is a background that loses a tied vote, as the authors' stands behind the others.
         weigh_by_cls: multiply patch logits by 100 times [CLS]'s.
         **kwargs: see :class:`TrainingFreeSegmentor`.
@@ -105,7 +105,7 @@ class CLIPtrase(TrainingFreeSegmentor):
         if cluster and not 2 <= cluster_layer <= layer:
             raise BenchError(f'CLIPtrase: cluster_layer is {cluster_layer}; it must be from 2 to layer, {layer}')
         if vote == 'labels' and (self.window is not None or self.refine is not None):
-            raise BenchError("CLIPtrase: vote='labels' is for whole pictures, not refined: window=None, refine=None")
+            raise BenchError("CLIPtrase: vote='labels' is for whole images, not refined: window=None, refine=None")
         self.changed_blocks = blocks - layer + 1
         if cluster and cluster_layer < layer:
             self.inner_outputs = (cluster_layer - 2,)

@@ -2,7 +2,7 @@
 
 Patches are clustered by DBSCAN; a cluster's map is the mean of its patches' correlations, drawn four times as fine and
 smoothed by a median of 7 x 7; a region is where one cluster's map is the highest, so that the noise that DBSCAN leaves
-over is absorbed by its neighbours. Everything is per window and on the CPU.
+over is absorbed by its neighbors. Everything is per window and on the CPU.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ No code was released. Blocks count from 0, as in the paper. The choices here:
   second one leaves from block s, with suppressed weights and values of its own but the attention maps of CLIP's own
   path. That one also gives the maps of the fusion and the last block's queries; the second gives its values. Nothing is
   suppressed in the last block: its feed-forward network is left out.
-- The suppressed channel's bias stays. Sizes of pictures and windows are not given; they are the common ones.
+- The suppressed channel's bias stays. Sizes of images and windows are not given; they are the common ones.
 """
 
 from __future__ import annotations

@@ -2,13 +2,13 @@
 2024, arXiv 2312.00878).
 
 Beside CLIP's own path a second one runs through the last blocks: for each of z = v, k, q, tokens are clustered by
-repeated self-self attention z <- softmax(tau z z^T) z on normalised z, the values are gathered by the last such
+repeated self-self attention z <- softmax(tau z z^T) z on normalized z, the values are gathered by the last such
 map, and the mean of the three, through the output projection, is added up (no feed-forward network).
 
 Where released code and paper differ:
 - ``depth`` 7 means six blocks.
 - The attention's input is always the untouched path's; only the sums run along the second path.
-- tau is the mean norm of the block's normalised tokens ([CLS] included, full width) / sqrt(d), one number a window.
+- tau is the mean norm of the block's normalized tokens ([CLS] included, full width) / sqrt(d), one number a window.
 - Position embeddings are interpolated antialiased and without the 0.1 of the SCLIP family.
 - Text is the one prompt "a photo of a {}."; there is no evaluation code, so scale and threshold are the common
   ones.
@@ -72,7 +72,7 @@ class GEM(TrainingFreeSegmentor):
         """The mean of the three assignments, (N, heads, T, T), and the block's values, (N, heads, T, d)."""
         query, key, value = block.qkv(tokens)
         if self.temperature is None:
-            norm = block.normalised(tokens).norm(dim=-1).mean(-1)
+            norm = block.normalized(tokens).norm(dim=-1).mean(-1)
             tau = (norm * query.shape[-1] ** -0.5)[:, None, None, None]
         else:
             tau = self.temperature

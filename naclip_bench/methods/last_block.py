@@ -14,7 +14,7 @@ from .base import TrainingFreeSegmentor
 
 
 @lru_cache(maxsize=64)
-def gaussian_neighbourhood(grid: tuple[int, int], sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+def gaussian_neighborhood(grid: tuple[int, int], sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """omega of NACLIP (eq. 10 and 11) for every pair of tokens, (1 + h * w, 1 + h * w); row and column 0 ([CLS]) are 0.
 
     Args:

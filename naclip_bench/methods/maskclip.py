@@ -8,7 +8,7 @@ Where released code and papers differ:
   evaluate as "MaskCLIP" is the value through the output projection alone (``identity``), and is the default here
   because their tables quote it.
 - Its model runs CLIP with GELU, LayerNorm eps 1e-6 and ImageNet's mean and deviation; here CLIP is CLIP.
-- Key smoothing normalises the keys over the tokens, not over the channels, and does not normalise the smoothed
+- Key smoothing normalizes the keys over the tokens, not over the channels, and does not normalize the smoothed
   rows. Both are kept. Keys go through the output projection first.
 - Both refinements are commented out in the released configs, and are off here (None). MaskCLIP+ uses 1.0 and 0.5.
 """

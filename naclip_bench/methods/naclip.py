@@ -1,6 +1,6 @@
 """NACLIP: Pay Attention to Your Neighbours (Hajimiri, Ben Ayed, Dolz; WACV 2025, arXiv 2404.08181).
 
-The last block attends by key-key similarity plus a Gaussian over neighbouring patches (eq. 15),
+The last block attends by key-key similarity plus a Gaussian over neighboring patches (eq. 15),
 
     softmax(k k^T / sqrt(d) + omega) v,   omega_ij = exp(-||i - j||^2 / (2 sigma^2)),
 
@@ -8,9 +8,9 @@ and its output is the encoder's (eq. 16, the "reduced" architecture): no residua
 
 Where the released code says more than the paper, this follows the code:
 - [CLS] stays in the attention; omega is 0 in its row and column.
-- The Gaussian is not normalised, has its peak of 1 at the patch itself, is not cut off, and is added after the
+- The Gaussian is not normalized, has its peak of 1 at the patch itself, is not cut off, and is added after the
   scaling by 1 / sqrt(d), to every head alike.
-- "Neighbourhood only" (N-Only, eq. 11) multiplies omega by one number a window, 1 / sqrt(d) times the mean over heads
+- "Neighborhood only" (N-Only, eq. 11) multiplies omega by one number a window, 1 / sqrt(d) times the mean over heads
   and token pairs ([CLS] included) of ||q_i|| ||k_j||.
 - The released csa needs the vanilla architecture; here every cell of attention x architecture works.
 """
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..backbones import Trunk, attend
 from ..errors import BenchError, did_you_mean
-from .last_block import LastBlockSegmentor, gaussian_neighbourhood
+from .last_block import LastBlockSegmentor, gaussian_neighborhood
 
 ARCHITECTURES = ('reduced', 'vanilla')
 ATTENTIONS = ('naclip', 'nonly', 'kk', 'csa', 'vanilla')
@@ -57,7 +57,7 @@ class NACLIP(LastBlockSegmentor):
             return attend(query, query, value) + attend(key, key, value)
         if self.attention == 'vanilla':
             return attend(query, key, value)
-        omega = gaussian_neighbourhood(trunk.grid, self.sigma, key.dtype, key.device)
+        omega = gaussian_neighborhood(trunk.grid, self.sigma, key.dtype, key.device)
         if self.attention == 'naclip':
             return attend(key, key, value, omega)
         # The mean over all pairs of a product of norms is the product of their means, head by head.

@@ -15,8 +15,8 @@ Where the released code says more than the paper, this follows the code:
 - M is 0 in the row and column of [CLS], and rounded to half precision; so is lambda M.
 - A stray comma keeps both additions on whatever the released config says. Here each can be left out.
 
-Weights and threshold are tuned a data set in the released configs (``configs/official``). The defaults are those of
-COCO-Object and COCO-Stuff, the only ones that two data sets share (PC59 has the weights too), for every data set alike.
+Weights and threshold are tuned a dataset in the released configs (``configs/official``). The defaults are those of
+COCO-Object and COCO-Stuff, the only ones that two datasets share (PC59 has the weights too), for every dataset alike.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ..inference.pamr import PAMR
 from ..inference.stitch import PixelLogits
 from ..inference.windows import Windows
 from .base import TrainingFreeSegmentor
-from .last_block import gaussian_neighbourhood
+from .last_block import gaussian_neighborhood
 from .resclip_feedback import patch_labels, same_class
 
 
@@ -108,7 +108,7 @@ class ResCLIP(TrainingFreeSegmentor):
 
     def residual_weights(self, scores: Tensor, trunk: Trunk) -> Tensor:
         """Weights (N, heads, T, T) in fp32 from scores of the same shape: omega, softmax, RCS."""
-        omega = gaussian_neighbourhood(trunk.grid, self.sigma, scores.dtype, scores.device)
+        omega = gaussian_neighborhood(trunk.grid, self.sigma, scores.dtype, scores.device)
         weights = (scores + omega).softmax(-1)
         if self.rcs is None:
             return weights

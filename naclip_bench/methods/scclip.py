@@ -2,25 +2,25 @@
 
 [CLS] is taken out before the last block; patches are calibrated in three steps, each a switch:
 
-1. ``repair``: the 5 % of patches with the highest local outlier factor take the mean of their 3x3 neighbours.
+1. ``repair``: the 5 % of patches with the highest local outlier factor take the mean of their 3x3 neighbors.
 2. ``aggregation``, the paper's self-adjusting: patches are averaged over those like them in a middle block, the last
-   block attends by the mean of k-k attention and a softmax of that likeness, and its output is averaged over the
+   block attends by the mean of k-k attention and a softmax of that similarity, and its output is averaged over the
    patches alike in a shallow block. Off: k-k attention alone.
 3. ``multi_level``: the sum of the inner blocks' outputs goes through the same last block, and is added.
 
 The last block has neither residual nor feed-forward network; 0.3 times each pass's [CLS] is added to all patches.
 
 What the released code does, its stored outputs settling what descriptions leave open:
-- A reachability distance takes the patch's own k-distance where Breunig et al. take the neighbour's. It is then the
-  same for all k neighbours, and the factor is the patch's k-distance over its neighbours' (their harmonic mean);
+- A reachability distance takes the patch's own k-distance where Breunig et al. take the neighbor's. It is then the
+  same for all k neighbors, and the factor is the patch's k-distance over its neighbors' (their harmonic mean);
   distances are squared.
 - The middle block's patches are repaired at the same places, the last block's outliers; the shallow block's and the
   sum of levels are not repaired, and the sum is not averaged over patches alike before the last block.
 - The repair's row index is divided by the height: non-square windows fail there, and are right here.
 
 Choices where the outputs do not tell:
-- An outlier whose neighbours are all outliers stays as it is.
-- In fewer than 32 patches half of them are neighbours (were all others, the two farthest apart would always tie). A
+- An outlier whose neighbors are all outliers stays as it is.
+- In fewer than 32 patches half of them are neighbors (were all others, the two farthest apart would always tie). A
   patch alone is no outlier.
 - Other depths than 12 blocks take the blocks at the same fraction of the depth.
 - The output's [CLS] row is what was added to all patches, by itself.
@@ -39,8 +39,8 @@ from ..errors import BenchError
 from .base import TrainingFreeSegmentor
 
 #: Nearest patches that an outlier factor compares with; one in how many patches counts as outlier.
-NEIGHBOURS, RARITY = 30, 20
-#: Cosine under which patches are not alike, and the factor of the centred cosines in the attention's softmax.
+NEIGHBORS, RARITY = 30, 20
+#: Cosine under which patches are not alike, and the factor of the centerd cosines in the attention's softmax.
 ALIKE, SHARPNESS = 0.4, 3.0
 CLS_WEIGHT = 0.3
 #: Blocks of twelve, from 0, whose outputs are looked at.
@@ -54,15 +54,15 @@ def outliers(patches: Tensor) -> Tensor:
         return torch.zeros(patches.shape[:2], dtype=torch.bool, device=patches.device)
     distances = torch.cdist(patches, patches).square()
     distances.diagonal(dim1=1, dim2=2).fill_(torch.inf)
-    nearest, neighbours = distances.topk(NEIGHBOURS if count > NEIGHBOURS + 1 else count // 2, largest=False)
+    nearest, neighbors = distances.topk(NEIGHBORS if count > NEIGHBORS + 1 else count // 2, largest=False)
     reach = nearest[..., -1:] + 1e-10  # Equal patches are at no distance.
-    factor = (reach / reach.flatten(1).gather(1, neighbours.flatten(1)).view_as(nearest)).mean(-1)
+    factor = (reach / reach.flatten(1).gather(1, neighbors.flatten(1)).view_as(nearest)).mean(-1)
     # Above the 95 % quantile, which the order statistic below it tells without the rounding of an interpolation.
     return factor > factor.kthvalue((count - 1) * (RARITY - 1) // RARITY + 1, dim=1, keepdim=True).values
 
 
 def repaired(patches: Tensor, broken: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Patches (N, h * w, width) with the ``broken`` ones (N, h * w) replaced by the mean of their whole neighbours."""
+    """Patches (N, h * w, width) with the ``broken`` ones (N, h * w) replaced by the mean of their whole neighbors."""
     whole = (~broken).to(patches)[..., None]
     maps = torch.cat([patches * whole, whole], dim=-1).transpose(1, 2).unflatten(2, grid)
     # Sums over 3x3 but for a factor, which the division by the count takes out; the patch itself counts for nothing.
@@ -71,20 +71,20 @@ def repaired(patches: Tensor, broken: Tensor, grid: tuple[int, int]) -> Tensor:
     return torch.where(broken[..., None] & (number > 0), total / number, patches)
 
 
-def likeness(patches: Tensor) -> Tensor:
+def similarity(patches: Tensor) -> Tensor:
     """Cosines (N, T, T) of patches (N, T, width)."""
     unit = F.normalize(patches, dim=-1)
     return unit @ unit.transpose(1, 2)
 
 
 def aggregated(patches: Tensor, alike: Tensor) -> Tensor:
-    """Patches (N, T, width) averaged over those alike, weighted by likeness (N, T, T)."""
+    """Patches (N, T, width) averaged over those alike, weighted by similarity (N, T, T)."""
     weights = alike.masked_fill(alike < ALIKE, 0)
     return weights @ patches / (weights.sum(-1, keepdim=True) + 1e-6)
 
 
-def likeness_attention(alike: Tensor) -> Tensor:
-    """Likeness (N, T, T), centred by the window's mean, as attention weights; what is below the mean is not seen."""
+def similarity_attention(alike: Tensor) -> Tensor:
+    """Similarity (N, T, T), centerd by the window's mean, as attention weights; what is below the mean is not seen."""
     scores = (alike - alike.mean((1, 2), keepdim=True)) * SHARPNESS
     # Where all patches are the same, rounding may put even the most alike below 0; it is seen all the same.
     lowest = scores.amax(-1, keepdim=True).clamp(max=0)
@@ -96,7 +96,7 @@ class SCCLIP(TrainingFreeSegmentor):
     """SC-CLIP.
 
     Args:
-        repair: replace outliers by their neighbours.
+        repair: replace outliers by their neighbors.
         aggregation: let patches alike in inner blocks share features and attention.
         multi_level: add a second pass on the sum of inner blocks' outputs.
         **kwargs: see :class:`TrainingFreeSegmentor`.
@@ -118,7 +118,7 @@ class SCCLIP(TrainingFreeSegmentor):
         self.inner_outputs = tuple(sorted({*self.levels, *((self.shallow, self.middle) if aggregation else ())}))
 
     def calibrated(self, trunk: Trunk) -> tuple[Tensor, Tensor | None]:
-        """Patches (N, T, width) for the last block, and the likeness attention (N, T, T), if any; both in fp32."""
+        """Patches (N, T, width) for the last block, and the similarity attention (N, T, T), if any; both in fp32."""
         patches = trunk.tokens[:, 1:].float()
         middle = trunk.outputs[self.middle][:, 1:].float() if self.aggregation else None
         if self.repair:
@@ -127,8 +127,8 @@ class SCCLIP(TrainingFreeSegmentor):
             middle = repaired(middle, broken, trunk.grid) if self.aggregation else None
         if not self.aggregation:
             return patches, None
-        alike = likeness(middle)
-        return aggregated(patches, alike), likeness_attention(alike)
+        alike = similarity(middle)
+        return aggregated(patches, alike), similarity_attention(alike)
 
     def attended(self, patches: Tensor, weights: Tensor | None) -> Tensor:
         """The last block's attention on patches (N, T, width), through its output projection."""
@@ -150,7 +150,7 @@ class SCCLIP(TrainingFreeSegmentor):
         cls = CLS_WEIGHT * cls
         out += cls
         if self.aggregation:
-            out = aggregated(out, likeness(trunk.outputs[self.shallow][:, 1:].float()))
+            out = aggregated(out, similarity(trunk.outputs[self.shallow][:, 1:].float()))
         return self.backbone.head(torch.cat([cls, out], dim=1).to(self.backbone.dtype))
 
     def attention_weights(self, trunk: Trunk) -> Tensor:

@@ -110,7 +110,7 @@ class SCLIP(LastBlockSegmentor):
                 return F.one_hot(products.argmax(-1), products.shape[-1]).to(value) @ value
             return (products / self.tau).softmax(-1) @ value
         block = self.backbone.blocks[-1]
-        tokens = block.normalised(trunk.tokens)
+        tokens = block.normalized(trunk.tokens)
         if self.attention == 'identity':
             features = block.split(tokens)
             return attend(features, features, value)

@@ -1,4 +1,4 @@
-"""Several methods on one frozen CLIP: pictures are cut and the trunk is run once for all.
+"""Several methods on one frozen CLIP: images are cut and the trunk is run once for all.
 
 Members that are the same method also share its tokens, and with the same class names the logits: what is left of each
 is its refinement, thresholds and decision.
@@ -16,7 +16,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from ..backbones import FrozenCLIP
-from ..datasets.preprocessor import PicturePreprocessor
+from ..datasets.preprocessor import ImagePreprocessor
 from ..inference.together import segment
 
 #: Settings that come behind the patch tokens, and those behind the patch logits.
@@ -35,7 +35,7 @@ class SharedTrunk(BaseSegmentor):
 
     def __init__(self, members: dict[str, dict], backbone: dict | None = None) -> None:
         clip = FrozenCLIP(**(backbone or {}))
-        super().__init__(data_preprocessor=PicturePreprocessor.of(clip.colours))
+        super().__init__(data_preprocessor=ImagePreprocessor.of(clip.colors))
         self.members = nn.ModuleDict()
         for name, config in members.items():
             member = MODELS.build(dict(config, backbone=clip))
@@ -46,14 +46,14 @@ class SharedTrunk(BaseSegmentor):
             member.logits_key, member.tokens_key = (json.dumps(key, sort_keys=True) for key in (of_logits, of_tokens))
             self.members[name] = member
 
-        #: Pictures, by their ``sample_idx``, that a member need not see again.
+        #: Images, by their ``sample_idx``, that a member need not see again.
         self.finished: dict[str, frozenset[int]] = {}
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[Tensor], data_samples: list[SegDataSample]) -> list[SegDataSample]:
-        """Segment pictures; each sample's ``predictions`` holds a label map (H, W) int16 by member's name.
+        """Segment images; each sample's ``predictions`` holds a label map (H, W) int16 by member's name.
 
-        Members that have finished all of the pictures are left out.
+        Members that have finished all of the images are left out.
 
         Raises:
             BenchError: see :func:`segment`.

@@ -1,12 +1,12 @@
 """ADE20K with 847 classes, from the full release.
 
 Source: the release ``ADE20K_2021_17_01`` (or ``ADE20K_2016_07_26``) of https://groups.csail.mit.edu/vision/datasets/ADE20K:
-pictures ``ADE_val_00000001.jpg`` in folders of scenes, and beside each a ``_seg.png`` whose red and green channels hold
+images ``ADE_val_00000001.jpg`` in folders of scenes, and beside each a ``_seg.png`` whose red and green channels hold
 a pixel's object, ``R // 10 * 256 + G``: 0 for none, else its place (from 1) in ``objectnames`` of ``index_ade20k.pkl``
 (``.mat`` in 2016).
 
 The 847 are MaskFormer's, looked up by the names in ``ade847.txt`` beside this file: the release's own, with all
-synonyms, while the benchmark's class names leave out what would stand for two classes. MaskFormer also reduces pictures
+synonyms, while the benchmark's class names leave out what would stand for two classes. MaskFormer also reduces images
 and masks to a short side of 512; here they keep their sizes.
 """
 
@@ -23,7 +23,7 @@ from scipy.io import loadmat
 
 from ..errors import BenchError, did_you_mean
 from .masks import IGNORED_16, convert_masks, open_mask, relabel
-from .sources import place_pictures
+from .sources import place_images
 
 WHAT = 'ADE-847'
 INDEX = 'index_ade20k'
@@ -34,7 +34,7 @@ def convert_ade847(source: Path, data_root: Path, names: Sequence[str] | None = 
 
     Args:
         source: where the release was unpacked.
-        data_root: folder of all data sets.
+        data_root: folder of all datasets.
         names: of the classes, as the release has them; None: the 847.
 
     Raises:
@@ -42,13 +42,13 @@ def convert_ade847(source: Path, data_root: Path, names: Sequence[str] | None = 
     """
     index = _find_index(source)
     table = object_table(read_object_names(index), class_names() if names is None else names, index)
-    pictures = sorted(index.parent.rglob('ADE_val_*.jpg'), key=lambda path: path.name)
-    if not pictures:
+    images = sorted(index.parent.rglob('ADE_val_*.jpg'), key=lambda path: path.name)
+    if not images:
         raise BenchError(f'{WHAT}: found no ADE_val_*.jpg beside {index}; unpack the full release there')
     target = data_root / 'ade' / 'ADE20K_847'
-    place_pictures([(path, target / 'images' / 'validation' / path.name) for path in pictures], WHAT)
+    place_images([(path, target / 'images' / 'validation' / path.name) for path in images], WHAT)
     masks = target / 'annotations' / 'validation'
-    jobs = [(path.with_name(f'{path.stem}_seg.png'), masks / f'{path.stem}.png') for path in pictures]
+    jobs = [(path.with_name(f'{path.stem}_seg.png'), masks / f'{path.stem}.png') for path in images]
     convert_masks(jobs, partial(labels_of_objects, table), WHAT)
 
 
@@ -98,7 +98,7 @@ def object_table(objects: Sequence[str], names: Sequence[str], index: Path) -> n
 def labels_of_objects(table: np.ndarray, path: Path) -> np.ndarray:
     image = open_mask(path)
     if image.mode != 'RGB':
-        raise BenchError(f'{path} is a picture of mode {image.mode}; the full release has its objects in red and green')
+        raise BenchError(f'{path} is an image of mode {image.mode}; the full release has its objects in red and green')
     red, green = (np.asarray(image.getchannel(channel)) for channel in 'RG')
     objects = red // 10 * np.uint16(256) + green
     return relabel(objects, table, path, f'objects 0..{len(table) - 1}, as in {INDEX}')

@@ -67,7 +67,7 @@ class Folder(Contents):
     def _walk(self) -> dict[str, Path]:
         seen, files = set(), {}
         for folder, below, names in os.walk(self.path, followlinks=True):
-            # Data sets are often linked together; a link back up would be walked for ever.
+            # Datasets are often linked together; a link back up would be walked for ever.
             if (place := Path(folder).resolve()) in seen:
                 below.clear()
                 continue
@@ -105,7 +105,7 @@ class Packed(Contents):
         for raw, kind, handle, leads_to in members:
             name = self._inside(raw)
             if kind == 'special':
-                raise BenchError(f'{self.path} holds a device or a pipe, {raw}; no data set does: it was not unpacked')
+                raise BenchError(f'{self.path} holds a device or a pipe, {raw}; no dataset does: it was not unpacked')
             if kind == 'file':
                 self.files[name] = handle
             elif kind == 'link':

@@ -10,14 +10,14 @@ import numpy as np
 
 from ..errors import BenchError
 from .masks import IGNORED_8, convert_masks, read_labels, relabel
-from .sources import find_folder, place_pictures
+from .sources import find_folder, place_images
 
 #: Label ids of train ids 0..18, road ... bicycle, and how many ids there are (cityscapesscripts.helpers.labels).
 EVALUATED = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 LABEL_IDS = 34
 
 EXPECTED = '0..33, as in *_gtFine_labelIds.png of gtFine_trainvaltest.zip'
-PICTURE, LABELS, POLYGONS = '_leftImg8bit.png', '_gtFine_labelIds.png', '_gtFine_polygons.json'
+IMAGE, LABELS, POLYGONS = '_leftImg8bit.png', '_gtFine_labelIds.png', '_gtFine_polygons.json'
 WHAT = 'Cityscapes'
 
 
@@ -29,19 +29,19 @@ def convert_cityscapes(source: Path, data_root: Path) -> None:
 
     Args:
         source: where ``leftImg8bit_trainvaltest.zip`` and ``gtFine_trainvaltest.zip`` were unpacked.
-        data_root: folder of all data sets.
+        data_root: folder of all datasets.
 
     Raises:
         BenchError: a file is missing or damaged, holds a label that Cityscapes does not have, or cityscapesScripts is
             needed and not installed.
     """
-    pictures = find_folder(source, 'leftImg8bit/val', f'*/*{PICTURE}', WHAT)
+    images = find_folder(source, 'leftImg8bit/val', f'*/*{IMAGE}', WHAT)
     annotations = find_folder(source, 'gtFine/val', '*/*_gtFine_*', WHAT)
-    paths = sorted(path.relative_to(pictures).as_posix() for path in pictures.glob(f'*/*{PICTURE}'))
+    paths = sorted(path.relative_to(images).as_posix() for path in images.glob(f'*/*{IMAGE}'))
     target = data_root / 'cityscapes'
-    place_pictures([(pictures / path, target / 'leftImg8bit' / 'val' / path) for path in paths], WHAT)
+    place_images([(images / path, target / 'leftImg8bit' / 'val' / path) for path in paths], WHAT)
     jobs = []
-    for name in (path.removesuffix(PICTURE) for path in paths):
+    for name in (path.removesuffix(IMAGE) for path in paths):
         drawn, polygons = (annotations / f'{name}{suffix}' for suffix in (LABELS, POLYGONS))
         chosen = polygons if polygons.is_file() and not drawn.is_file() else drawn
         jobs.append((chosen, target / 'gtFine' / 'val' / f'{name}_gtFine_labelTrainIds.png'))

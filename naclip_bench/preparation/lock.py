@@ -26,4 +26,4 @@ def locked(path: Path) -> Iterator[None]:
             finally:
                 path.unlink(missing_ok=True)
     except Timeout:
-        raise BenchError(f'another process is preparing this data set ({path} is locked); wait for it to end') from None
+        raise BenchError(f'another process is preparing this dataset ({path} is locked); wait for it to end') from None

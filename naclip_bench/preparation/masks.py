@@ -34,7 +34,7 @@ def convert_masks(jobs: Sequence[tuple[Path, Path]], convert: Callable[[Path], n
         jobs: source and target of each mask.
         convert: labels (H, W), uint8 or uint16, of a source. A function of a module or a partial of one, since
             other processes call it.
-        what: the data set, as messages call it.
+        what: the dataset, as messages call it.
 
     Raises:
         BenchError: a source is missing or cannot be converted, or a target cannot be written; names the file. What is
@@ -68,19 +68,19 @@ def is_whole(path: Path) -> bool:
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """The labels (H, W) of a mask with one channel; of a palette picture its indices.
+    """The labels (H, W) of a mask with one channel; of a palette image its indices.
 
     Raises:
-        BenchError: not there, damaged, or with colours in place of labels.
+        BenchError: not there, damaged, or with colors in place of labels.
     """
     image = open_mask(path)
     if image.mode not in ('L', 'P', 'I;16', 'I'):
-        raise BenchError(f'{path} is a picture of mode {image.mode}; it must hold one label a pixel')
+        raise BenchError(f'{path} is an image of mode {image.mode}; it must hold one label a pixel')
     return np.asarray(image)
 
 
 def open_mask(path: Path) -> Image.Image:
-    """A decoded picture.
+    """A decoded image.
 
     Raises:
         BenchError: not there or damaged.

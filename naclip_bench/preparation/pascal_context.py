@@ -1,4 +1,4 @@
-"""Pascal Context 60, from the merged annotation file of the Detail API or from the data set's own ``.mat`` files.
+"""Pascal Context 60, from the merged annotation file of the Detail API or from the dataset's own ``.mat`` files.
 
 The file, ``trainval_merged.json``, is what mmseg's converter and so the published numbers use. It is one JSON object,
 of which two lists are read:
@@ -52,11 +52,11 @@ def convert_pascal_context(source: Path, data_root: Path, names: Sequence[str] |
         source: ``trainval_merged.json``, a folder that holds it somewhere, or one with the ``.mat`` files in
             ``trainval``; the JSON is taken where both are there. VOC2010's ``JPEGImages`` are in it too, or in
             ``data_root`` already.
-        data_root: folder of all data sets.
-        names: pictures of the validation set; None: the official list.
+        data_root: folder of all datasets.
+        names: images of the validation set; None: the official list.
 
     Raises:
-        BenchError: a picture or its annotation is missing or damaged, or holds a category above 459.
+        BenchError: an image or its annotation is missing or damaged, or holds a category above 459.
     """
     names = context_names() if names is None else names
     masks = data_root / 'VOCdevkit' / 'VOC2010' / 'SegmentationClassContext'
@@ -80,24 +80,24 @@ def labels_of_matrix(path: Path) -> np.ndarray:
 
 
 def labels_of_segments(merged: Path, path: Path) -> np.ndarray:
-    """Labels of one picture; where segments overlap the later one counts, as in the Detail API."""
+    """Labels of one image; where segments overlap the later one counts, as in the Detail API."""
     size, *segments = (json.loads(line) for line in path.read_text().splitlines())
-    picture, categories = f'{merged}, {path.stem}', np.zeros(size, np.uint16)
+    image, categories = f'{merged}, {path.stem}', np.zeros(size, np.uint16)
     for segment in segments:
         category = segment['category_id']
         if not 0 <= category <= CATEGORIES:
-            raise BenchError(f'{picture} holds category {category}; expected: {EXPECTED}; download it again')
+            raise BenchError(f'{image} holds category {category}; expected: {EXPECTED}; download it again')
         try:
             inside = _decoded(segment['segmentation'], size)
             categories[inside != 0] = category
         except Exception:  # pycocotools and numpy have several, for damaged run lengths and those of another size
             shape = f'{size[0]}x{size[1]}'
-            raise BenchError(f'{picture} holds a segment that does not fit {shape}; download it again') from None
+            raise BenchError(f'{image} holds a segment that does not fit {shape}; download it again') from None
     return _reduced(categories, path)
 
 
 def spool(merged: Path, names: Sequence[str], folder: Path) -> list[Path]:
-    """Each picture's size and segments in a file of its own, line by line.
+    """Each image's size and segments in a file of its own, line by line.
 
     The merged file has hundreds of MB, and several times that in memory; here no more than a segment is held.
     """
@@ -125,7 +125,7 @@ def spool(merged: Path, names: Sequence[str], folder: Path) -> list[Path]:
     paths = [folder / f'{name}.jsonl' for name in names]
     lost = [path.stem for path in paths if not path.is_file()]
     if lost:
-        raise BenchError(f'{merged} lacks {len(lost)} of {len(paths)} pictures, the first {lost[0]}')
+        raise BenchError(f'{merged} lacks {len(lost)} of {len(paths)} images, the first {lost[0]}')
     return paths
 
 

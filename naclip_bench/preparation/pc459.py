@@ -1,8 +1,8 @@
 """Pascal Context with all its 459 categories.
 
-Source: ``trainval.tar.gz`` of https://cs.stanford.edu/~roozbeh/pascal-context, a ``.mat`` for every picture of
+Source: ``trainval.tar.gz`` of https://cs.stanford.edu/~roozbeh/pascal-context, a ``.mat`` for every image of
 VOC2010's trainval. Its ``LabelMap``, (H, W) uint16, holds categories 1..459 by the alphabetical list in ``labels.txt``,
-and 0 where nothing is labelled.
+and 0 where nothing is labeled.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from .masks import IGNORED_16, convert_masks, relabel
 from .sources import context_names, find_folder, place_context
 
 CATEGORIES = 459
-EXPECTED = '1..459, and 0 for unlabelled'
+EXPECTED = '1..459, and 0 for unlabeled'
 WHAT = 'PC459'
 
 
 def convert_pc459(source: Path, data_root: Path, names: Sequence[str] | None = None) -> None:
-    """``VOCdevkit/VOC2010/SegmentationClassContext459``: 16-bit labels 0..458, and 65535 for unlabelled, not scored.
+    """``VOCdevkit/VOC2010/SegmentationClassContext459``: 16-bit labels 0..458, and 65535 for unlabeled, not scored.
 
     Args:
         source: where the archive was unpacked (folder ``trainval``). VOC2010's ``JPEGImages`` are in it too, or in
             ``data_root`` already.
-        data_root: folder of all data sets.
-        names: pictures of the validation set; None: the official list.
+        data_root: folder of all datasets.
+        names: images of the validation set; None: the official list.
 
     Raises:
-        BenchError: a picture or its ``.mat`` is missing, damaged, or holds a category above 459.
+        BenchError: an image or its ``.mat`` is missing, damaged, or holds a category above 459.
     """
     names = context_names() if names is None else names
     place_context(source, data_root, names, WHAT)

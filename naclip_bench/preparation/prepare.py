@@ -1,4 +1,4 @@
-"""A data set prepared: its archives found or downloaded, unpacked, laid out, verified."""
+"""A dataset prepared: its archives found or downloaded, unpacked, laid out, verified."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Found = tuple[Contents, dict[str, str]]
 
 
 def prepare(recipe: Recipe, given: Sequence[Path], data_root: Path) -> None:
-    """Bring a data set into ``data_root``, ready for its benchmarks; where it is complete already, change nothing.
+    """Bring a dataset into ``data_root``, ready for its benchmarks; where it is complete already, change nothing.
 
     An interrupted call is continued by the next one. Its unpacked files, in a hidden folder of ``data_root``, and its
-    downloads are deleted when the data set is complete; ``given`` is never changed.
+    downloads are deleted when the dataset is complete; ``given`` is never changed.
 
     Args:
         given: archives or folders that hold the sources; what they lack is downloaded where that needs no login.
@@ -56,7 +56,7 @@ def prepare(recipe: Recipe, given: Sequence[Path], data_root: Path) -> None:
 
 
 def verify(benchmark: str, data_root: Path, seg_map_suffix: str = '') -> ConfigDict:
-    """The data set of a benchmark's config, every picture and mask of it seen to be there.
+    """The dataset of a benchmark's config, every image and mask of it seen to be there.
 
     Args:
         seg_map_suffix: of a variant's masks.
@@ -70,8 +70,8 @@ def verify(benchmark: str, data_root: Path, seg_map_suffix: str = '') -> ConfigD
     if seg_map_suffix:
         dataset.seg_map_suffix = seg_map_suffix
     count = len(build_dataset(dataset))
-    if count != config.pictures:
-        raise BenchError(f'data: {dataset.data_root} has {count:,} pictures of {benchmark}, not {config.pictures:,}')
+    if count != config.images:
+        raise BenchError(f'data: {dataset.data_root} has {count:,} images of {benchmark}, not {config.images:,}')
     return dataset
 
 
@@ -89,12 +89,12 @@ def _bring_in(recipe: Recipe, given: Sequence[Path], data_root: Path, stack: Exi
     for source in recipe.sources:
         contents, names = found[source]
         folder = staging / source.folder
-        wanted = set(source.pictures()) if source.pictures else None
+        wanted = set(source.images()) if source.images else None
         if source.listed:
             unpack(contents, {source.listed: names[source.listed]}, folder)
             wanted = set((folder / source.listed).read_text().split())
             if len(wanted) != (count := max(source.files.values())):
-                listed = f'{source.listed} of {contents.path} names {len(wanted):,} pictures, not {count:,}'
+                listed = f'{source.listed} of {contents.path} names {len(wanted):,} images, not {count:,}'
                 raise BenchError(f'{listed}; is it {source.archive}?')
         if wanted is not None:
             names = {below: name for below, name in names.items() if PurePosixPath(below).stem in wanted}
@@ -127,7 +127,7 @@ def _find(recipe: Recipe, given: Sequence[Path], data_root: Path, stack: ExitSta
 
 
 def _look_into(recipe: Recipe, path: Path, stack: ExitStack) -> dict[Source, Found]:
-    """The sources in what the user gave; in the folder around it, where it is itself a folder of the data set."""
+    """The sources in what the user gave; in the folder around it, where it is itself a folder of the dataset."""
     inner = {part for source in recipe.sources for glob in source.files for part in glob.split('/')[:-1]}
     for place in (path, path.resolve().parent) if path.is_dir() and path.resolve().name in inner else (path,):
         contents = stack.enter_context(closing(open_contents(place)))
@@ -163,7 +163,7 @@ def _by_hand(recipe: Recipe, sources: Sequence[Source], given: Sequence[Path], d
     """Where a person gets sources, and what to do with them then."""
     places = [f'{source.archive} from {source.page or source.url}' for source in sources]
     command = ['python', 'tools/prepare_data.py', recipe.key, *_at(data_root)]
-    command += ['--unlabelled-ignored'] if recipe.seg_map_suffix else []
+    command += ['--unlabeled-ignored'] if recipe.seg_map_suffix else []
     command += ['--from', *map(str, given), *(source.archive for source in sources)]
     return f'get {" and ".join(places)}, then run: {shlex.join(command)}'
 
@@ -197,7 +197,7 @@ def _download_of(source: Source, data_root: Path) -> Path:
 
 
 def _clean_up(recipe: Recipe, data_root: Path) -> None:
-    """Delete what a complete data set no longer needs; a file that someone put among the downloads is theirs."""
+    """Delete what a complete dataset no longer needs; a file that someone put among the downloads is theirs."""
     if _staging(recipe, data_root).is_dir():
         shutil.rmtree(_staging(recipe, data_root))
     for source in recipe.sources:

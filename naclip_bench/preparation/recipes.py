@@ -1,4 +1,4 @@
-"""What each data set is made of: official archives, the files needed of them, and how they become the layout."""
+"""What each dataset is made of: official archives, the files needed of them, and how they become the layout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import BenchError, did_you_mean
 from ..files import link_or_copy
 from .unpacking import counted, is_there
 
-#: Makes a data set's layout under a data root (second) of the files its sources left in a folder (first).
+#: Makes a dataset's layout under a data root (second) of the files its sources left in a folder (first).
 LayOut = Callable[[Path, Path], None]
 
 
@@ -28,8 +28,8 @@ class Source:
         url: where it is downloaded from; empty where that needs a login or a form.
         md5: where it is known for sure.
         page: where a person gets it.
-        listed: a file below the folder that names the pictures needed, one a line; empty for all.
-        pictures: the same by a function, where the archive has no such list.
+        listed: a file below the folder that names the images needed, one a line; empty for all.
+        images: the same by a function, where the archive has no such list.
         shared: benchmarks that have these very files, which are taken from there where one is complete.
     """
 
@@ -40,20 +40,20 @@ class Source:
     md5: str = ''
     page: str = ''
     listed: str = ''
-    pictures: Callable[[], Iterable[str]] | None = None
+    images: Callable[[], Iterable[str]] | None = None
     shared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a data set is prepared.
+    """How a dataset is prepared.
 
     Attributes:
         key, title: as the command line and people call it.
         benchmarks: those that read it: names of ``configs/_base_/datasets``.
         sources: all of them are needed.
         lay_out: called again after an interruption, it leaves what is done.
-        family: recipes of one family share archives and pictures; one of them is prepared at a time.
+        family: recipes of one family share archives and images; one of them is prepared at a time.
         seg_map_suffix: of a variant's masks, where they are not the benchmark's own.
     """
 
@@ -67,7 +67,7 @@ class Recipe:
 
 
 def as_it_is(below: str, source: Path, data_root: Path) -> None:
-    """The layout of a data set that needs no conversion: all files of ``source`` in the folder ``below``."""
+    """The layout of a dataset that needs no conversion: all files of ``source`` in the folder ``below``."""
     replaced = []
     for path in sorted(path for path in source.rglob('*') if path.is_file()):
         target = data_root / below / path.relative_to(source)
@@ -104,7 +104,7 @@ VOC2010 = Source(
     {'JPEGImages/*.jpg': 5104},
     url='https://thor.robots.ox.ac.uk/pascal/VOC/voc2010/VOCtrainval_03-May-2010.tar',
     md5='da459979d0c395079b5c75ee67908abb',
-    pictures=lambda: import_module(f'{__package__}.sources').context_names(),
+    images=lambda: import_module(f'{__package__}.sources').context_names(),
     shared=('pc60', 'pc459'),
 )
 CONTEXT_PAGE = 'https://cs.stanford.edu/~roozbeh/pascal-context'
@@ -169,7 +169,7 @@ ADE20K_FULL = Source(
 )
 
 _OBJECT = Recipe(
-    'coco_object', 'COCO-Object', ('coco_object',), COCO, converter('coco.coco_object', unlabelled='background'), 'coco'
+    'coco_object', 'COCO-Object', ('coco_object',), COCO, converter('coco.coco_object', unlabeled='background'), 'coco'
 )
 _STUFF = Recipe('coco_stuff', 'COCO-Stuff 164k', ('coco_stuff',), COCO, converter('coco.coco_stuff'), 'coco')
 
@@ -202,26 +202,26 @@ RECIPES = {
 }
 
 
-def find_recipe(name: str, unlabelled_ignored: bool = False) -> Recipe:
-    """The recipe of a data set, or of a benchmark that reads it: ``voc``, ``voc21``.
+def find_recipe(name: str, unlabeled_ignored: bool = False) -> Recipe:
+    """The recipe of a dataset, or of a benchmark that reads it: ``voc``, ``voc21``.
 
     Args:
-        unlabelled_ignored: COCO-Object with unlabelled pixels not scored, in place of background.
+        unlabeled_ignored: COCO-Object with unlabeled pixels not scored, in place of background.
 
     Raises:
         BenchError: there is none of this name; says what comes close. Or it has no such variant.
     """
     recipe = RECIPES.get(name) or next((known for known in RECIPES.values() if name in known.benchmarks), None)
     if recipe is None:
-        raise BenchError(f'there is no data set {name}{did_you_mean(name, RECIPES)}')
-    if not unlabelled_ignored:
+        raise BenchError(f'there is no dataset {name}{did_you_mean(name, RECIPES)}')
+    if not unlabeled_ignored:
         return recipe
     if recipe is not _OBJECT:
-        raise BenchError(f'--unlabelled-ignored is a variant of coco_object, not of {name}')
+        raise BenchError(f'--unlabeled-ignored is a variant of coco_object, not of {name}')
     suffixes = import_module(f'{__package__}.coco').OBJECT_SUFFIXES
     return replace(
         recipe,
-        title='COCO-Object, unlabelled ignored',
-        lay_out=converter('coco.coco_object', unlabelled='ignored'),
+        title='COCO-Object, unlabeled ignored',
+        lay_out=converter('coco.coco_object', unlabeled='ignored'),
         seg_map_suffix=suffixes['ignored'],
     )

@@ -1,4 +1,4 @@
-"""Files of an unpacked archive: where they are, and pictures into their place."""
+"""Files of an unpacked archive: where they are, and images into their place."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def find_folder(source: Path, folder: str, files: str, what: str) -> Path:
         source: where an archive was unpacked.
         folder: one or more last parts of the path, such as ``gtFine/val``.
         files: pattern of files in it, such as ``*.png``.
-        what: the data set, as messages call it.
+        what: the dataset, as messages call it.
 
     Raises:
         BenchError: there is none.
@@ -31,32 +31,32 @@ def find_folder(source: Path, folder: str, files: str, what: str) -> Path:
     raise BenchError(f'{what}: found no {folder}/{files} in {source}; unpack the official archive there')
 
 
-def place_pictures(jobs: Sequence[tuple[Path, Path]], what: str) -> None:
-    """Hard links of pictures, or copies where the file system has no links; those in place are left as they are.
+def place_images(jobs: Sequence[tuple[Path, Path]], what: str) -> None:
+    """Hard links of images, or copies where the file system has no links; those in place are left as they are.
 
     Args:
-        jobs: source and target of each picture.
-        what: the data set, as messages call it.
+        jobs: source and target of each image.
+        what: the dataset, as messages call it.
 
     Raises:
-        BenchError: a picture is missing or cannot be copied.
+        BenchError: an image is missing or cannot be copied.
     """
     todo = [job for job in jobs if not job[1].is_file()]
-    check_there([source for source, _ in todo], f'{what} pictures')
-    for _ in over_cores(_place, todo, f'{what} pictures'):
+    check_there([source for source, _ in todo], f'{what} images')
+    for _ in over_cores(_place, todo, f'{what} images'):
         pass
 
 
 def context_names() -> list[str]:
-    """The pictures of Pascal Context's validation set, without suffix."""
-    # Imported here, since the package of data sets brings torch along.
+    """The images of Pascal Context's validation set, without suffix."""
+    # Imported here, since the package of datasets brings torch along.
     from ..datasets.official import official_list
 
     return list(official_list('context'))
 
 
 def write_list(path: Path, names: Sequence[str]) -> None:
-    """A data set's list of pictures, one name a line.
+    """A dataset's list of images, one name a line.
 
     Raises:
         BenchError: another list is there already; it may be the user's own.
@@ -64,22 +64,22 @@ def write_list(path: Path, names: Sequence[str]) -> None:
     if path.is_file():
         if set(path.read_text().split()) == set(names):
             return
-        raise BenchError(f'{path} lists other pictures than the official {len(names)}; move it away and run again')
+        raise BenchError(f'{path} lists other images than the official {len(names)}; move it away and run again')
     with written_beside(path, alone=True) as temporary:
         temporary.write_text(''.join(f'{name}\n' for name in names))
 
 
 def place_context(source: Path, data_root: Path, names: Sequence[str], what: str) -> None:
-    """VOC2010's pictures and their list, which Pascal Context and PC459 share.
+    """VOC2010's images and their list, which Pascal Context and PC459 share.
 
     Raises:
-        BenchError: a picture is neither in ``data_root`` nor in ``source``, or another list is there already.
+        BenchError: an image is neither in ``data_root`` nor in ``source``, or another list is there already.
     """
     root = data_root / 'VOCdevkit' / 'VOC2010'
     lost = [f'{name}.jpg' for name in names if not (root / 'JPEGImages' / f'{name}.jpg').is_file()]
     if lost:
-        pictures = find_folder(source, 'JPEGImages', lost[0], what)
-        place_pictures([(pictures / path, root / 'JPEGImages' / path) for path in lost], what)
+        images = find_folder(source, 'JPEGImages', lost[0], what)
+        place_images([(images / path, root / 'JPEGImages' / path) for path in lost], what)
     write_list(root / 'ImageSets' / 'SegmentationContext' / 'val.txt', names)
 
 

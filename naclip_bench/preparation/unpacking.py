@@ -1,4 +1,4 @@
-"""Of all that lies in an archive the files that a data set needs, brought to a folder."""
+"""Of all that lies in an archive the files that a dataset needs, brought to a folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import BenchError
 from .archives import Contents, Packed
 from .progress import amount, byte_progress
 
-#: An archive that says it holds this many times its own size, and more than BOMB_BYTES, is no archive of pictures.
+#: An archive that says it holds this many times its own size, and more than BOMB_BYTES, is no archive of images.
 BOMB_RATIO, BOMB_BYTES = 100, 10**9
 
 
@@ -24,10 +24,10 @@ def _pattern(glob: str) -> re.Pattern:
 
 
 def find_files(contents: Contents, wanted: Mapping[str, int], folder: str) -> dict[str, str] | None:
-    """The files of a data set in ``contents``, whatever folders lie around them.
+    """The files of a dataset in ``contents``, whatever folders lie around them.
 
     Args:
-        wanted: globs below the data set's folder, and the least number of files of each.
+        wanted: globs below the dataset's folder, and the least number of files of each.
         folder: the official folder, such as ``VOCdevkit/VOC2012``; its name decides where two folders have the files.
 
     Returns:
@@ -36,7 +36,7 @@ def find_files(contents: Contents, wanted: Mapping[str, int], folder: str) -> di
     Raises:
         BenchError: there are too few of a kind, or two folders have them.
     """
-    # Hidden files are what a file manager left, and have the pictures' names.
+    # Hidden files are what a file manager left, and have the images' names.
     names = [name for name in contents.files if not re.search(r'(^|/)\.', name)]
     found: dict[str, dict[str, list[str]]] = {}  # by root, by glob
     for glob in wanted:
@@ -51,7 +51,7 @@ def find_files(contents: Contents, wanted: Mapping[str, int], folder: str) -> di
     if not roots:
         return None
     if len(roots) > 1:
-        raise BenchError(f'{contents.path} has the data set twice, in {roots[0]} and {roots[1]}; give the one folder')
+        raise BenchError(f'{contents.path} has the dataset twice, in {roots[0]} and {roots[1]}; give the one folder')
     (root,) = roots
     for glob, least in wanted.items():
         if (count := len(found[root][glob])) < least:

@@ -1,8 +1,8 @@
-"""How far a number could move: bootstrap over pictures, from their stored confusion matrices.
+"""How far a number could move: bootstrap over images, from their stored confusion matrices.
 
-A data set's pictures are drawn with replacement, as many as there are, and scored; 2,000 times. The interval is the
+A dataset's images are drawn with replacement, as many as there are, and scored; 2,000 times. The interval is the
 percentile interval, whose ends leave out 2.5 % of the draws on either side (Efron and Tibshirani, An Introduction to
-the Bootstrap, ch. 13). Two rows are compared on the same draws, so that what makes a picture hard for both cancels.
+the Bootstrap, ch. 13). Two rows are compared on the same draws, so that what makes an image hard for both cancels.
 """
 
 from __future__ import annotations
@@ -30,46 +30,46 @@ SUMMARY = ('mIoU', 'aAcc', 'mAcc', 'fwIoU')
 Interval = tuple[float, float]
 
 
-class Pictures:
-    """A finished leaf's pictures, each as what a metric needs of it.
+class Images:
+    """A finished leaf's images, each as what a metric needs of it.
 
     Args:
         leaf: says which metric scores them.
         result: of the leaf.
 
     Attributes:
-        names: of the pictures, in order.
+        names: of the images, in order.
         areas: (P, C, 3) float64 pixels; see :func:`class_areas`.
     """
 
     def __init__(self, leaf: Leaf, result: Result) -> None:
         self.names = sorted(result.cells)
-        self.areas = picture_areas([result.cells[name] for name in self.names], result.classes)
+        self.areas = image_areas([result.cells[name] for name in self.names], result.classes)
         self._metric = METRICS.get(leaf.config.test_evaluator.type)()
 
     def __len__(self) -> int:
         return len(self.names)
 
     def each(self) -> Scores:
-        """Scores of every picture alone."""
+        """Scores of every image alone."""
         return self._metric.area_scores(self.areas)
 
     def drawn(self, counts: np.ndarray) -> dict[str, np.ndarray]:
         """Metrics in percent, each (R,), of draws.
 
         Args:
-            counts: (R, P) float64, how often each picture is drawn. The sums are whole numbers under 2**53, so exact.
+            counts: (R, P) float64, how often each image is drawn. The sums are whole numbers under 2**53, so exact.
         """
         sums = counts @ self.areas.reshape(len(self), -1)
         scores = self._metric.area_scores(sums.reshape(len(counts), *self.areas.shape[1:]))
         return {name: 100 * getattr(scores, name) for name in SUMMARY}
 
 
-def picture_areas(pictures: Sequence[np.ndarray], classes: int) -> np.ndarray:
-    """(P, C, 3) float64 from each picture's cells; see :func:`to_cells` and :func:`class_areas`."""
-    count = len(pictures)
-    truth, predicted, pixels = np.concatenate(pictures).T if count else np.zeros((3, 0), np.int64)
-    place = np.repeat(np.arange(count), [len(cells) for cells in pictures]) * classes
+def image_areas(images: Sequence[np.ndarray], classes: int) -> np.ndarray:
+    """(P, C, 3) float64 from each image's cells; see :func:`to_cells` and :func:`class_areas`."""
+    count = len(images)
+    truth, predicted, pixels = np.concatenate(images).T if count else np.zeros((3, 0), np.int64)
+    place = np.repeat(np.arange(count), [len(cells) for cells in images]) * classes
     sums = [
         np.bincount(place + of, weights=weights, minlength=count * classes).reshape(count, classes)
         for of, weights in ((truth, pixels * (truth == predicted)), (truth, pixels), (predicted, pixels))
@@ -77,14 +77,14 @@ def picture_areas(pictures: Sequence[np.ndarray], classes: int) -> np.ndarray:
     return np.stack(sums, axis=-1)
 
 
-def draws(pictures: int, resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
-    """Seeded draws of ``pictures`` out of as many, as counts (R, P); every leaf of so many pictures gets the same."""
+def draws(images: int, resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
+    """Seeded draws of ``images`` out of as many, as counts (R, P); every leaf of so many images gets the same."""
     random = np.random.default_rng(SEED)
     for begin in range(0, resamples, BATCH):
         rows = min(BATCH, resamples - begin)
-        drawn = random.integers(0, pictures, (rows, pictures))
-        drawn += pictures * np.arange(rows)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=rows * pictures).reshape(rows, pictures).astype(np.float64)
+        drawn = random.integers(0, images, (rows, images))
+        drawn += images * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * images).reshape(rows, images).astype(np.float64)
 
 
 def interval(values: np.ndarray) -> Interval | None:
@@ -97,20 +97,20 @@ def interval(values: np.ndarray) -> Interval | None:
 
 
 def intervals(leaf: Leaf, result: Result) -> dict[str, Interval | None]:
-    """Of each summary metric, in percent; empty where there are fewer than two pictures."""
-    pictures = Pictures(leaf, result)
-    if len(pictures) < 2:
+    """Of each summary metric, in percent; empty where there are fewer than two images."""
+    images = Images(leaf, result)
+    if len(images) < 2:
         return {}
-    batches = [pictures.drawn(counts) for counts in draws(len(pictures))]
+    batches = [images.drawn(counts) for counts in draws(len(images))]
     return {name: interval(np.concatenate([batch[name] for batch in batches])) for name in SUMMARY}
 
 
 @dataclass(frozen=True)
 class Paired:
-    """Two leaves on the same draws of the same pictures, in points of mIoU.
+    """Two leaves on the same draws of the same images, in points of mIoU.
 
     Attributes:
-        difference: the first's less the second's, on all pictures.
+        difference: the first's less the second's, on all images.
         interval: of the difference.
         p: two-sided: twice the smaller of two shares, of the draws in which the difference is at most 0 and of those in
             which it is at least 0, one added to each count and to the number of draws. Under 0.05 where the interval
@@ -122,8 +122,8 @@ class Paired:
     p: float
 
 
-def paired(first: Pictures, second: Pictures) -> Paired:
-    """The paired bootstrap test of two leaves' mIoU over the same pictures, two or more."""
+def paired(first: Images, second: Images) -> Paired:
+    """The paired bootstrap test of two leaves' mIoU over the same images, two or more."""
     assert first.names == second.names
 
     def difference(counts: np.ndarray) -> np.ndarray:

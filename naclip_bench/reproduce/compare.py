@@ -1,4 +1,4 @@
-"""Two rows on the same pictures: a paired test of their mIoU, and the pictures where they differ most."""
+"""Two rows on the same images: a paired test of their mIoU, and the images where they differ most."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import numpy as np
 
 from ..datasets.check import is_drawn
 from ..errors import BenchError, did_you_mean
-from .bootstrap import RESAMPLES, Paired, Pictures, paired
+from .bootstrap import RESAMPLES, Images, Paired, paired
 from .plan import Leaf, Plan
 from .store import Result
 from .tables import Row, find_table
 
-#: Pictures that are shown of a comparison.
+#: Images that are shown of a comparison.
 SHOWN = 8
 
-#: With fewer pictures the draws are too much alike for an interval or p to mean what they say.
+#: With fewer images the draws are too much alike for an interval or p to mean what they say.
 FEW = 30
 
 
 @dataclass(frozen=True)
 class Differing:
-    """A picture on which two rows differ.
+    """An image on which two rows differ.
 
     Attributes:
-        name: see :func:`picture_names`.
-        path: of the picture, or the seed that it is drawn from.
-        first, second: the rows' mIoU on this picture alone, in percent.
-        class_name, share: the class of the truth whose found pixels differ most, and by what part of the picture's
+        name: see :func:`image_names`.
+        path: of the image, or the seed that it is drawn from.
+        first, second: the rows' mIoU on this image alone, in percent.
+        class_name, share: the class of the truth whose found pixels differ most, and by what part of the image's
             scored pixels, in percent: above 0 where the first row finds more of it.
     """
 
@@ -48,14 +48,14 @@ class Differing:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two rows of the tables on one data set.
+    """Two rows of the tables on one dataset.
 
     Attributes:
         rows: what the rows are called.
         leaves: what they stand for.
-        count: number of pictures.
+        count: number of images.
         test: of the first row's mIoU against the second's.
-        pictures: those where they differ most, in descending order.
+        images: those where they differ most, in descending order.
     """
 
     dataset: str
@@ -63,7 +63,7 @@ class Comparison:
     leaves: tuple[Leaf, Leaf]
     count: int
     test: Paired
-    pictures: list[Differing]
+    images: list[Differing]
 
     @property
     def verdict(self) -> str:
@@ -71,14 +71,14 @@ class Comparison:
         low_high = '{:+.2f} to {:+.2f}'.format(*self.test.interval) if self.test.interval else 'none'
         return (
             f'{self.test.difference:+.2f} mIoU, 95 % interval {low_high}, p = {self.test.p:.3f} '
-            f'(paired bootstrap, {RESAMPLES:,} draws of {self.count:,} pictures'
+            f'(paired bootstrap, {RESAMPLES:,} draws of {self.count:,} images'
             f'{": too few to rely on" if self.count < FEW else ""})'
         )
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A row that is compared: what it is called, and what it runs by data set."""
+    """A row that is compared: what it is called, and what it runs by dataset."""
 
     label: str
     leaves: dict[str, Leaf]
@@ -95,7 +95,7 @@ def find_rows(plan: Plan, rows: Sequence[str]) -> tuple[Compared, Compared]:
     """
     first, second = (find_row(plan, row, '--compare') for row in rows)
     if not any(second.leaves.get(dataset, leaf) is not leaf for dataset, leaf in first.leaves.items()):
-        raise BenchError(f'--compare: {rows[0]} and {rows[1]} are not two runs on a data set that both have')
+        raise BenchError(f'--compare: {rows[0]} and {rows[1]} are not two runs on a dataset that both have')
     return first, second
 
 
@@ -129,10 +129,10 @@ def find_row(plan: Plan, wanted: str, option: str) -> Compared:
 
 
 def compare(first: Compared, second: Compared, results: Mapping[Leaf, Result]) -> list[Comparison]:
-    """One comparison a data set that both rows have.
+    """One comparison a dataset that both rows have.
 
     Raises:
-        BenchError: the rows were scored on other pictures, or on a single one.
+        BenchError: the rows were scored on other images, or on a single one.
     """
     return [
         _compare((first.label, second.label), dataset, (leaf, second.leaves[dataset]), results)
@@ -144,10 +144,10 @@ def compare(first: Compared, second: Compared, results: Mapping[Leaf, Result]) -
 def _compare(
     rows: tuple[str, str], dataset: str, leaves: tuple[Leaf, Leaf], results: Mapping[Leaf, Result]
 ) -> Comparison:
-    first, second = (Pictures(leaf, results[leaf]) for leaf in leaves)
+    first, second = (Images(leaf, results[leaf]) for leaf in leaves)
     if first.names != second.names or len(first) < 2:
-        raise BenchError(f'--compare: {dataset}: a comparison needs two pictures or more, the same for both rows')
-    scores = [100 * pictures.each().mIoU for pictures in (first, second)]
+        raise BenchError(f'--compare: {dataset}: a comparison needs two images or more, the same for both rows')
+    scores = [100 * images.each().mIoU for images in (first, second)]
     differences = np.nan_to_num(np.abs(scores[0] - scores[1]))
     classes = [entry['class'] for entry in results[leaves[0]].record['per_class']]
     shown = []
@@ -155,7 +155,7 @@ def _compare(
         if not differences[index]:
             break
         # Shares: one row may be scored at another size than the other.
-        found = [pictures.areas[index, :, 0] / pictures.areas[index, :, 1].sum() for pictures in (first, second)]
+        found = [images.areas[index, :, 0] / images.areas[index, :, 1].sum() for images in (first, second)]
         most = int(np.argmax(np.abs(found[0] - found[1])))
         name = first.names[index]
         shown.append(

@@ -61,22 +61,22 @@ def _lines(block: Block, line: Line) -> list[Shown]:
 
 
 def print_plan(plan: Plan, options: Options) -> None:
-    """Print what a plan would compute: passes over the pictures, trunk passes, windows."""
+    """Print what a plan would compute: passes over the images, trunk passes, windows."""
     console = Console(highlight=False, soft_wrap=True)
     runs = [cell for cell in plan.cells if cell.leaf is not None]
     cited = sum(bool(cell.row.cited) for cell in plan.cells)
     formulas = sum(cell.closed_form is not None for cell in plan.cells)
-    names = ('picture pass', 'leaves', 'pictures', 'trunk passes', 'windows', 'each leaf alone')
+    names = ('image pass', 'leaves', 'images', 'trunk passes', 'windows', 'each leaf alone')
     table = Table(names[0], *(Column(name, justify='right') for name in names[1:]))
     estimates = [estimate(pass_, options) for pass_ in plan.passes]
     for pass_, of in zip(plan.passes, estimates, strict=True):
         about = '' if of.exact else '~'
-        counts = (f'{about}{count:,}' for count in (of.pictures, of.trunks, of.windows, of.separate))
+        counts = (f'{about}{count:,}' for count in (of.images, of.trunks, of.windows, of.separate))
         table.add_row(pass_.title, str(len(pass_.leaves)), *counts)
     if estimates:
         print_whole(console, table)
     console.print(
-        f'{len(plan.cells)} cells: {len(runs)} to run, as {len(plan.leaves)} leaves in {len(plan.passes)} picture '
+        f'{len(plan.cells)} cells: {len(runs)} to run, as {len(plan.leaves)} leaves in {len(plan.passes)} image '
         f'passes; {formulas} by a formula; {cited} cited; {len(plan.cells) - len(runs) - formulas - cited} not run here'
     )
     windows, separate = (sum(getattr(of, name) for of in estimates) for name in ('windows', 'separate'))
@@ -85,7 +85,7 @@ def print_plan(plan: Plan, options: Options) -> None:
             f'{windows:,} windows through the trunk; {separate:,} were each leaf run alone ({separate / windows:.1f}x)'
         )
     if not all(of.exact for of in estimates):
-        console.print('~ no pictures there: as many as the benchmark has, each 500 x 375')
+        console.print('~ no images there: as many as the benchmark has, each 500 x 375')
 
 
 def print_report(report: Report) -> None:
@@ -115,9 +115,9 @@ def _comparison_lines(report: Report, comparison: Comparison) -> list[str]:
     marks = report.marks_of(comparison)
     lines = [f'{comparison.dataset}: {first} against {second}: {comparison.verdict}{f" {marks}" if marks else ""}']
     lines += [
-        f'  {picture.name}: {picture.first:.1f} and {picture.second:.1f} ({picture.difference:+.1f}); '
-        f'{picture.class_name} {picture.share:+.1f} % of the picture'
-        for picture in comparison.pictures
+        f'  {image.name}: {image.first:.1f} and {image.second:.1f} ({image.difference:+.1f}); '
+        f'{image.class_name} {image.share:+.1f} % of the image'
+        for image in comparison.images
     ]
     return lines
 
@@ -134,8 +134,8 @@ def as_markdown(report: Report) -> str:
         rows += _rows(block, escape, value)
         parts += [f'## {block.title}', '\n'.join(f'| {" | ".join(row)} |' for row in rows), *map(escape, block.notes())]
     for comparison in report.comparisons:
-        first, *pictures = _comparison_lines(report, comparison)
-        parts += [escape(first), '\n'.join(f'- {escape(line.strip())}' for line in pictures)]
+        first, *images = _comparison_lines(report, comparison)
+        parts += [escape(first), '\n'.join(f'- {escape(line.strip())}' for line in images)]
     if report.marks():
         legend = '\n'.join(f'- {letter}: {meaning}' for letter, meaning in report.marks().items())
         parts += ['**Not the benchmark:**', legend]
@@ -226,8 +226,8 @@ def _entry(block: Block, line: Line, number: Number) -> dict:
         'marks': number.marks,
         'how': how,
         'protocol': record.get('protocol'),
-        'pictures': record['pictures']['count'] if record else None,
-        'official_pictures': record['pictures']['official'] if record else None,
+        'images': record['images']['count'] if record else None,
+        'official_images': record['images']['official'] if record else None,
         'config': number.cell.leaf.name if record else None,
         'overrides': record.get('overrides'),
         'run': record['hashes']['run'] if record else None,
@@ -263,20 +263,20 @@ def as_json(report: Report) -> dict:
                 'dataset': each.dataset,
                 'rows': each.rows,
                 'marks': report.marks_of(each),
-                'pictures_compared': each.count,
+                'images_compared': each.count,
                 'difference': each.test.difference,
                 'low': each.test.interval[0] if each.test.interval else None,
                 'high': each.test.interval[1] if each.test.interval else None,
                 'p': each.test.p,
-                'pictures': [
+                'images': [
                     {
-                        'picture': picture.name,
-                        'first': picture.first,
-                        'second': picture.second,
-                        'class': picture.class_name,
-                        'share': picture.share,
+                        'image': image.name,
+                        'first': image.first,
+                        'second': image.second,
+                        'class': image.class_name,
+                        'share': image.share,
                     }
-                    for picture in each.pictures
+                    for image in each.images
                 ],
             }
             for each in report.comparisons

@@ -1,15 +1,15 @@
-"""Do global tokens classify a picture as [CLS] does? (GCLIP, CVPR 2025, Table 5 and its paragraph in Section 4.3.)
+"""Do global tokens classify an image as [CLS] does? (GCLIP, CVPR 2025, Table 5 and its paragraph in Section 4.3.)
 
 "We utilize the embedding of [CLS] token as visual feature to perform zero-shot classification [...]. Then we use the
 results predicted with [CLS] token as ground truth to evaluate the zero-shot classification results with global tokens.
 To make a comparison, we randomly select other tokens." No code was released. The choices here:
 
-- A picture is what CLIP's own classification sees of it: its central square at 224 pixels (bicubic).
-- The classes are the data set's, with the queries and prompts of the benchmark; a class is that of the likeliest query.
+- An image is what CLIP's own classification sees of it: its central square at 224 pixels (bicubic).
+- The classes are the dataset's, with the queries and prompts of the benchmark; a class is that of the likeliest query.
 - Tokens are those of CLIP's own last block, [CLS] and patches alike, through the head that is trained for [CLS].
 - The emerging block is GCLIP's own: the first that passes the test of eq. 2, among those with l = 1 more before the
-  last, or the last of these. The picture's one global token is the patch with the highest product of eq. 2 there.
-- In place of a patch drawn at random, all that fail the test in that block are counted, over all pictures together.
+  last, or the last of these. The image's one global token is the patch with the highest product of eq. 2 there.
+- In place of a patch drawn at random, all that fail the test in that block are counted, over all images together.
   Where none fails, they are all but the global token.
 """
 
@@ -40,7 +40,7 @@ AS_CLASSIFIED = dict(
     model__type='TokenAgreement',
     model__window=None,
     test_dataloader__dataset__pipeline=[
-        dict(type='LoadPicture'),
+        dict(type='LoadImage'),
         dict(type='LoadMask'),
         dict(type='CentralSquare', size=224),
         dict(type='PackSegInputs', meta_keys=('img_path', 'ori_shape', 'sample_idx')),
@@ -51,7 +51,7 @@ AS_CLASSIFIED = dict(
 
 @MODELS.register_module()
 class TokenAgreement(TrainingFreeSegmentor):
-    """Classes of whole pictures by [CLS] and by patch tokens: its "labels" are (2, tokens), [CLS]'s class above theirs.
+    """Classes of whole images by [CLS] and by patch tokens: its "labels" are (2, tokens), [CLS]'s class above theirs.
 
     Args:
         token: ``global``, or ``random`` for the others.

@@ -1,4 +1,4 @@
-"""A report as one HTML page that stands alone: no script, style, font or picture from elsewhere."""
+"""A report as one HTML page that stands alone: no script, style, font or image from elsewhere."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .bootstrap import RESAMPLES
 from .compare import Differing
 from .papers import PAPERS
 from .plan import Leaf
-from .report import MARKS, Block, Line, Number, Report, pictures, text
+from .report import MARKS, Block, Line, Number, Report, images, text
 
 TEMPLATE = Path(__file__).with_name('report.html.j2')
 
-#: Longest side in pixels of a picture on the page.
+#: Longest side in pixels of an image on the page.
 THUMBNAIL = 220
 
 
@@ -36,13 +36,13 @@ def as_html(report: Report) -> str:
         results=results,
         resamples=RESAMPLES,
         text=text,
-        pictures=pictures,
+        images=images,
         thumbnail=thumbnail,
     )
 
 
 def _per_class(results: list[tuple[Block, Line, Number]]) -> dict[str, tuple[list, list]]:
-    """By data set: the results, and a row a class: its name, and its IoU in each of them."""
+    """By dataset: the results, and a row a class: its name, and its IoU in each of them."""
     found: dict[str, list[tuple[Block, Line, Number]]] = {}
     for entry in results:
         cell = entry[2].cell
@@ -56,11 +56,11 @@ def _per_class(results: list[tuple[Block, Line, Number]]) -> dict[str, tuple[lis
     return tables
 
 
-def thumbnail(picture: Differing, leaf: Leaf) -> str | None:
-    """A small copy of a picture as a data URI; None where it cannot be read any more."""
+def thumbnail(image: Differing, leaf: Leaf) -> str | None:
+    """A small copy of an image as a data URI; None where it cannot be read any more."""
     load = TRANSFORMS.build(leaf.config.test_dataloader.dataset.pipeline[0])
     try:
-        pixels = load(dict(img_path=picture.path))['img']
+        pixels = load(dict(img_path=image.path))['img']
     except BenchError:
         return None
     small = Image.fromarray(pixels[..., ::-1])

@@ -1,7 +1,7 @@
 """What a set of tables needs, each thing once: leaves (one number's worth of labels) and the passes that share them.
 
-A leaf is a config with a row's settings on one data set; the same leaf may stand in several cells. Leaves whose
-pictures, sizes and weights are the same make one pass: pictures are decoded once, the trunk runs once a kind of window,
+A leaf is a config with a row's settings on one dataset; the same leaf may stand in several cells. Leaves whose
+images, sizes and weights are the same make one pass: images are decoded once, the trunk runs once a kind of window,
 then each method's own part, each vocabulary, each setting (see :class:`SharedTrunk`).
 """
 
@@ -18,8 +18,8 @@ from mmseg.registry import MODELS
 from PIL import Image
 
 from ..configuration import config_names, load_config
-from ..datasets.check import build_dataset, is_drawn, picture_names, select
-from ..datasets.shared import picture_key
+from ..datasets.check import build_dataset, image_names, is_drawn, select
+from ..datasets.shared import image_key
 from ..errors import BenchError, did_you_mean
 from ..inference.windows import Windows
 from .papers import Value
@@ -31,7 +31,7 @@ class Options:
     """What the command line says of every run; see :func:`load_config`.
 
     Attributes:
-        datasets: only these data sets; None: all of a table.
+        datasets: only these datasets; None: all of a table.
         rows: only rows that are called so (see :meth:`TableSpec.calls`), or where no row is, those whose names hold one
             of these; None: all.
         limit, subset: see :func:`select`.
@@ -49,7 +49,7 @@ class Options:
 
 @dataclass(eq=False)
 class Leaf:
-    """One config on one data set, computed once however many cells show it."""
+    """One config on one dataset, computed once however many cells show it."""
 
     name: str
     config: Config
@@ -76,7 +76,7 @@ class Cell:
 
 @dataclass
 class Pass:
-    """Leaves that share pictures, sizes and weights."""
+    """Leaves that share images, sizes and weights."""
 
     leaves: list[Leaf]
 
@@ -166,7 +166,7 @@ def passes_of(leaves: Iterable[Leaf]) -> list[Pass]:
     shared: dict[tuple, list[Leaf]] = defaultdict(list)
     for leaf in leaves:
         backbone = json.dumps(leaf.config.model.backbone.to_dict(), sort_keys=True, default=str)
-        shared[(*picture_key(leaf.config.test_dataloader.dataset), backbone)].append(leaf)
+        shared[(*image_key(leaf.config.test_dataloader.dataset), backbone)].append(leaf)
     return [Pass(group) for group in shared.values()]
 
 
@@ -175,14 +175,14 @@ class Estimate:
     """What a pass costs, before it runs.
 
     Attributes:
-        pictures: how many are decoded.
-        trunks: how often the trunk sees each picture: once a layout of windows and kind of position embedding.
+        images: how many are decoded.
+        trunks: how often the trunk sees each image: once a layout of windows and kind of position embedding.
         windows: how many go through the trunk, over all of these.
         separate: how many would, were every leaf run on its own.
-        exact: sizes were read from the pictures; else a picture of 4:3 stood for all.
+        exact: sizes were read from the images; else an image of 4:3 stood for all.
     """
 
-    pictures: int
+    images: int
     trunks: int
     windows: int
     separate: int
@@ -190,7 +190,7 @@ class Estimate:
 
 
 def estimate(pass_: Pass, options: Options) -> Estimate:
-    """Count a pass's windows from its pictures' sizes."""
+    """Count a pass's windows from its images' sizes."""
     config = pass_.leaves[0].config
     sizes, exact = _sizes(config, options)
     layouts = []
@@ -207,11 +207,11 @@ def _windows(size: tuple[int, int], window: int | None, stride: int) -> int:
 
 
 def _sizes(config: Config, options: Options) -> tuple[list[tuple[int, int]], bool]:
-    """(height, width) of the pictures as the model sees them."""
+    """(height, width) of the images as the model sees them."""
     dataset = config.test_dataloader.dataset
     if is_drawn(dataset):
         built = build_dataset(dataset)
-        names = picture_names(built)
+        names = image_names(built)
         original = [built.size_of(names[index]) for index in select(names, options.limit, options.subset)]
         return [_resized(size, dataset.pipeline) for size in original], True
     root = Path(dataset.data_root)
@@ -225,7 +225,7 @@ def _sizes(config: Config, options: Options) -> tuple[list[tuple[int, int]], boo
         paths = [paths[index] for index in select(names, options.limit, options.subset, dataset.img_suffix)]
         original = [Image.open(path).size[::-1] for path in paths]
     else:
-        original = [(375, 500)] * min(config.pictures, options.limit or config.pictures)
+        original = [(375, 500)] * min(config.images, options.limit or config.images)
     return [_resized(size, dataset.pipeline) for size in original], bool(paths)
 
 

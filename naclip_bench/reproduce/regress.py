@@ -1,6 +1,6 @@
 """Expected values beside the configs, and whether a run still gives them.
 
-A value is compared only with what was measured like it: the same pictures, weights, class names, prompts, precision and
+A value is compared only with what was measured like it: the same images, weights, class names, prompts, precision and
 kind of device. What differs is said, and is a failure by itself; on another kind of device nothing is compared.
 """
 
@@ -46,20 +46,20 @@ class Expected:
     Attributes:
         config: name of a config.
         overrides: settings changed in it, as ``--cfg-options`` takes them.
-        dataset: the data set's key.
-        pictures: ``subset``, a list's file or name (null: all), ``count``, and the ``sha256`` of the list.
+        dataset: the dataset's key.
+        images: ``subset``, a list's file or name (null: all), ``count``, and the ``sha256`` of the list.
         weights: ``pretrained`` as asked for (null: as the config says), ``name``, and ``sha256``.
         class_names, prompts: hashes.
         precision: of the vision tower.
         device: kind of device, ``cpu`` or ``cuda``.
         metric, value, tolerance: in percent.
-        evidence: ``date``, ``versions``, the ``device``'s name, and ``result``, the hash of every picture's matrix.
+        evidence: ``date``, ``versions``, the ``device``'s name, and ``result``, the hash of every image's matrix.
     """
 
     config: str
     overrides: tuple[str, ...]
     dataset: str
-    pictures: dict
+    images: dict
     weights: dict
     class_names: str
     prompts: str
@@ -73,14 +73,14 @@ class Expected:
     @property
     def place(self) -> tuple:
         """Values with the same place take each other's."""
-        asked = (self.pictures['subset'], self.weights['pretrained'], self.precision, self.device, self.metric)
+        asked = (self.images['subset'], self.weights['pretrained'], self.precision, self.device, self.metric)
         return (self.config, self.overrides, *map(str, asked))
 
     def differences(self, now: Expected) -> list[str]:
         """What a run stands on that is not what the value was recorded with."""
         pairs = {
             'weights': [(entry.weights['name'], entry.weights['sha256']) for entry in (self, now)],
-            'pictures': [(f'{entry.pictures["count"]} pictures', entry.pictures['sha256']) for entry in (self, now)],
+            'images': [(f'{entry.images["count"]} images', entry.images['sha256']) for entry in (self, now)],
             'class names': [('', entry.class_names) for entry in (self, now)],
             'prompts': [('', entry.prompts) for entry in (self, now)],
         }
@@ -128,10 +128,10 @@ def select_expected(expected: Sequence[Expected], words: Sequence[str] | None) -
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What is to be run: a config with settings, on a list of pictures.
+    """What is to be run: a config with settings, on a list of images.
 
     Attributes:
-        subset: file of names, or the name of a bundled one; None: all pictures.
+        subset: file of names, or the name of a bundled one; None: all images.
         recorded: what it should give; None: nothing is known.
     """
 
@@ -159,7 +159,7 @@ Outcome = Expected | BenchError
 
 
 def run_all(asked: Sequence[Asked], data_root: str | None, store: Store, compute: Compute) -> list[Outcome]:
-    """Run everything, in as few passes as the lists of pictures allow; what stands on other things is not run."""
+    """Run everything, in as few passes as the lists of images allow; what stands on other things is not run."""
     outcomes: dict[Asked, Outcome] = {}
     lists: dict[str | None, dict[Leaf, Asked]] = defaultdict(dict)
     for one in asked:
@@ -263,7 +263,7 @@ def regress(
         Asked(
             entry.config,
             entry.overrides,
-            entry.pictures['subset'],
+            entry.images['subset'],
             pretrained or entry.weights['pretrained'],
             entry.precision,
             entry,

@@ -21,8 +21,8 @@ DRAWN_KEYS = {'accuracy': 'aAcc'}
 
 #: Why a number is not the benchmark's, by the letter that stands behind it wherever it is shown.
 MARKS = {
-    'W': 'made-up weights: the number means nothing',
-    'S': 'some of the pictures, not the benchmark',
+    'W': 'random weights: the number means nothing',
+    'S': 'some of the images, not the benchmark',
     'P': 'the vision tower in bf16 or fp16; fp32 is the reference',
     'C': "weights or settings of the command line, not the row's own",
 }
@@ -46,7 +46,7 @@ class Number:
         paper, ours: the two values, where there are any; percent, not rounded.
         digits: decimals that the paper prints.
         marks: letters of :data:`MARKS` that hold.
-        interval: 95 %, over pictures; see :mod:`.bootstrap`.
+        interval: 95 %, over images; see :mod:`.bootstrap`.
         cell, result: what it stands for; None of a mean.
     """
 
@@ -81,7 +81,7 @@ def text(value: float | None, digits: int, sign: str = '') -> str:
 
 @dataclass
 class Line:
-    """A row of a table: its numbers by data set."""
+    """A row of a table: its numbers by dataset."""
 
     row: Row
     settings: str
@@ -127,7 +127,7 @@ class Block:
             if line.row.cited:
                 cited.setdefault(line.row.cited, []).append(line.row.name)
         counts = {
-            dataset: dict.fromkeys(pictures(line.numbers[dataset]) for line in self.lines if dataset in line.numbers)
+            dataset: dict.fromkeys(images(line.numbers[dataset]) for line in self.lines if dataset in line.numbers)
             for dataset in self.datasets
         }
         shown = (f'{dataset} {count}' for dataset, found in counts.items() for count in found if count)
@@ -139,18 +139,18 @@ class Block:
         if without and any(number.ours is not None for number in self.numbers()):
             notes.append(f'Not run here: {", ".join(without)}.')
         if sizes := '; '.join(shown):
-            notes.append(f'Pictures: {sizes}.')
+            notes.append(f'Images: {sizes}.')
         return notes
 
     def _ours(self, dataset: str) -> Iterable[bool]:
         return (line.numbers[dataset].ours is not None for line in self.lines if dataset in line.numbers)
 
 
-def pictures(number: Number) -> str:
+def images(number: Number) -> str:
     """``4 of 1,449``, or ``1,449`` where all were scored; empty where nothing was run."""
     if number.result is None:
         return ''
-    of = number.result.record['pictures']
+    of = number.result.record['images']
     return f'{of["count"]:,}' if of['count'] == of['official'] else f'{of["count"]:,} of {of["official"]:,}'
 
 
@@ -225,14 +225,14 @@ def _number(cell: Cell, results: Mapping[Leaf, Result], spread: Mapping[Leaf, di
 
 
 def _marks(record: dict, row: Row, options: Options) -> str:
-    # What the record says of itself is believed, not what was asked for: a data folder may be short of pictures.
+    # What the record says of itself is believed, not what was asked for: a data folder may be short of images.
     weights = row.overrides.get('model.backbone.pretrained', 'openai')
     holds = {
-        'W': record['made_up_weights'],
-        'S': record['pictures']['count'] != record['pictures']['official'],
+        'W': record['random_weights'],
+        'S': record['images']['count'] != record['images']['official'],
         'P': record['settings']['precision'] != 'fp32',
         'C': bool(options.cfg_options.keys() - SPEED)
-        or (not record['made_up_weights'] and options.pretrained not in (None, weights)),
+        or (not record['random_weights'] and options.pretrained not in (None, weights)),
     }
     return ''.join(mark for mark in MARKS if holds[mark])
 
@@ -248,7 +248,7 @@ def _block(table: TableSpec, metric: str, numbers: Sequence[Number]) -> Block:
     datasets = [dataset for dataset in columns if dataset in used]
     digits = max((number.digits for number in numbers if number.paper is not None), default=1)
     if table.mean and len(datasets) > 1 and datasets == columns:
-        # A mean over some of the data sets could be taken for the paper's.
+        # A mean over some of the datasets could be taken for the paper's.
         for line in lines.values():
             line.numbers[MEAN] = _mean([line.numbers.get(dataset) for dataset in datasets], digits)
         datasets.append(MEAN)
@@ -256,7 +256,7 @@ def _block(table: TableSpec, metric: str, numbers: Sequence[Number]) -> Block:
 
 
 def _mean(numbers: Sequence[Number | None], digits: int) -> Number:
-    """Over all data sets of a table; a value that is missing leaves none."""
+    """Over all datasets of a table; a value that is missing leaves none."""
 
     def mean(values: list[float | None]) -> float | None:
         return None if None in values else sum(values) / len(values)

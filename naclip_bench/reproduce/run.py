@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from ..datasets.check import select
 from ..datasets.official import Deviation
 from ..datasets.sampler import FixedBatches
-from ..datasets.shared import SharedPictures
+from ..datasets.shared import SharedImages
 from ..errors import BenchError
 from ..evaluation.journal import Journal
 from ..evaluation.metric import ConfusionMetric
@@ -48,18 +48,18 @@ class Share:
 
 WHOLE = Share()
 
-#: Of each leaf to compute, by its key, the cells of the pictures that are finished.
+#: Of each leaf to compute, by its key, the cells of the images that are finished.
 Finished = dict[str, dict[str, np.ndarray]]
 
 
 class Journals(Protocol):
-    """Where computed pictures go: a :class:`Store`, or a way to the process that has one."""
+    """Where computed images go: a :class:`Store`, or a way to the process that has one."""
 
     def journal(self, key: str, identity: dict, classes: int) -> Journal: ...
 
 
 class LeafCollector:
-    """Mixed into a leaf's metric: it collects; the store scores when all pictures are there."""
+    """Mixed into a leaf's metric: it collects; the store scores when all images are there."""
 
     def evaluate(self, size: int) -> dict[str, float]:
         return {}
@@ -69,11 +69,11 @@ class OpenPass:
     """A pass with its data and model built: what it computes has keys now.
 
     Args:
-        pass_: leaves that share pictures, sizes and weights.
-        options: which pictures.
+        pass_: leaves that share images, sizes and weights.
+        options: which images.
 
     Attributes:
-        names: of the pictures, in order.
+        names: of the images, in order.
         parts: of each leaf: everything that decides its numbers, by name; see :func:`identity`.
         keys: of each leaf: the hash of that.
         places: place of the first leaf that has each key.
@@ -87,7 +87,7 @@ class OpenPass:
         for leaf in self.leaves:
             check_settings(leaf.config.model)
         by_key = {leaf.dataset_key: leaf.config.test_dataloader.dataset for leaf in self.leaves}
-        self.datasets = SharedPictures(by_key)
+        self.datasets = SharedImages(by_key)
         for leaf in self.leaves:
             check_classes(leaf.config, self.dataset(leaf).metainfo['classes'])
         chosen = select(self.datasets.names, options.limit, options.subset, self.datasets.first.img_suffix)
@@ -111,7 +111,7 @@ class OpenPass:
         return {key: self.journal(store, key).read() for key in wanted}
 
     def open_batches(self, finished: Finished) -> int:
-        """How many batches hold a picture that a leaf lacks."""
+        """How many batches hold an image that a leaf lacks."""
         return len(self._loader(WHOLE, self._seen(finished).values()).batch_sampler)
 
     def compute(self, journals: Journals, finished: Finished, share: Share = WHOLE) -> None:
@@ -147,17 +147,17 @@ class OpenPass:
                 progress.close()
 
     def _seen(self, finished: Finished) -> dict[str, frozenset[int]]:
-        """Indices of the pictures that each member need not see; those of a leaf not to be computed are all."""
+        """Indices of the images that each member need not see; those of a leaf not to be computed are all."""
         everything = frozenset(range(len(self.names)))
         seen = {name: everything for name in self.model.members}
-        for key, pictures in finished.items():
+        for key, images in finished.items():
             seen[f'leaf{self.places[key]}'] = frozenset(
-                index for index, name in enumerate(self.names) if name in pictures
+                index for index, name in enumerate(self.names) if name in images
             )
         return seen
 
-    def metric(self, journals: Journals, key: str, pictures: dict[str, np.ndarray]) -> ConfusionMetric:
-        """Of the leaf with this key, which has finished ``pictures``."""
+    def metric(self, journals: Journals, key: str, images: dict[str, np.ndarray]) -> ConfusionMetric:
+        """Of the leaf with this key, which has finished ``images``."""
         place = self.places[key]
         leaf = self.leaves[place]
         dataset = self.dataset(leaf)
@@ -167,7 +167,7 @@ class OpenPass:
         metric.leaf, metric.ignore_index = (f'leaf{place}', leaf.dataset_key), dataset.ignore_index
         metric.class_names, metric.names = tuple(dataset.metainfo['classes']), self.names
         metric.journal = self.journal(journals, key)
-        metric.pictures.update(pictures)
+        metric.images.update(images)
         return metric
 
     def journal(self, journals: Journals, key: str) -> Journal:
@@ -176,7 +176,7 @@ class OpenPass:
 
     def _loader(self, share: Share, seen: Iterable[frozenset[int]]) -> DataLoader:
         settings = self.leaves[0].config.test_dataloader
-        # mmengine's own sampler type is asked for its data set only.
+        # mmengine's own sampler type is asked for its dataset only.
         sampler = FixedBatches(type('Whole', (), dict(dataset=self.datasets))(), settings.batch_size)
         sampler.rank, sampler.processes = share.index, share.count
         sampler.leave_out(frozenset.intersection(*seen))
@@ -192,25 +192,25 @@ class OpenPass:
         """Put the leaves with the keys ``wanted``, computed in so many seconds and processes, into the store.
 
         Raises:
-            BenchError: a picture was not computed.
+            BenchError: an image was not computed.
         """
-        for key, pictures in self.finished(store, wanted).items():
+        for key, images in self.finished(store, wanted).items():
             place = self.places[key]
-            leaf, metric = self.leaves[place], self.metric(store, key, pictures)
-            missing = [name for name in self.names if name not in pictures]
+            leaf, metric = self.leaves[place], self.metric(store, key, images)
+            missing = [name for name in self.names if name not in images]
             if missing:
-                raise BenchError(f'{leaf.name}: {len(missing)} pictures were not computed, the first {missing[0]}')
+                raise BenchError(f'{leaf.name}: {len(missing)} images were not computed, the first {missing[0]}')
             split = leaf.config.get('split')
             deviation = Deviation.of(self.datasets.names, split) if split else None
             selection = {
-                'official': leaf.config.get('pictures', len(self.datasets.names)),
+                'official': leaf.config.get('images', len(self.datasets.names)),
                 'official_list': None if deviation is None else deviation.record(),
                 'limit': self.options.limit,
                 'subset': self.options.subset,
             }
             times = {
                 'wall': seconds,
-                'pictures': len(self.names),
+                'images': len(self.names),
                 'leaves': len(wanted),
                 'stages': STOPWATCH.seconds(),
             }
@@ -226,7 +226,7 @@ class OpenPass:
             )
             # None is at work where all was finished before, and only had to be sealed.
             record['device']['processes'] = max(processes, 1)
-            store.put(key, Result(record, pictures))
+            store.put(key, Result(record, images))
 
 
 def _member(leaf: Leaf) -> dict:

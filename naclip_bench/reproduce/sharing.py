@@ -34,7 +34,7 @@ class Shared:
 
     pass_: Pass
     beside: str
-    pictures: int = 0
+    images: int = 0
     together: list[float] = field(default_factory=list)
     alone: list[float] = field(default_factory=list)
 
@@ -76,7 +76,7 @@ def sharing(plan: Plan, beside: Compared, options: Options) -> list[Shared]:
     for pass_, leaf in zip(plan.passes, alone, strict=True):
         if leaf is None:
             raise BenchError(
-                f'--cost-beside: {beside.label} has not the pictures, sizes or weights of {pass_.leaves[0].name} '
+                f'--cost-beside: {beside.label} has not the images, sizes or weights of {pass_.leaves[0].name} '
                 'and what runs with it; leave those out with --rows and --datasets'
             )
     return [_measured(pass_, leaf, options) for pass_, leaf in zip(plan.passes, alone, strict=True)]
@@ -89,9 +89,9 @@ def _measured(pass_: Pass, leaf: Leaf, options: Options) -> Shared:
         alone = _Batches(Pass([leaf]), options, Path(folder, 'alone'))
         for run in (together, alone):
             run.warm_up()
-        found.pictures = len(together.of.names)
-        for first in range(0, found.pictures, together.size):
-            batch = range(first, min(first + together.size, found.pictures))
+        found.images = len(together.of.names)
+        for first in range(0, found.images, together.size):
+            batch = range(first, min(first + together.size, found.images))
             # Whichever comes first finds the machine as the other left it: they take turns.
             turns = [(found.together, together), (found.alone, alone)]
             for seconds, run in turns if first % (2 * together.size) else reversed(turns):
@@ -101,13 +101,13 @@ def _measured(pass_: Pass, leaf: Leaf, options: Options) -> Shared:
 
 def print_sharing(found: Sequence[Shared]) -> None:
     """A row a pass."""
-    names = ('picture pass', 'leaves', 'pictures', 'together, s', 'beside', 'alone, s', 'together / alone')
-    table = Table(*(Column(name, justify='left' if name in ('picture pass', 'beside') else 'right') for name in names))
+    names = ('image pass', 'leaves', 'images', 'together, s', 'beside', 'alone, s', 'together / alone')
+    table = Table(*(Column(name, justify='left' if name in ('image pass', 'beside') else 'right') for name in names))
     for of in found:
         table.add_row(
             of.pass_.title,
             str(len(of.pass_.leaves)),
-            str(of.pictures),
+            str(of.images),
             f'{sum(of.together):.1f}',
             of.beside,
             f'{sum(of.alone):.1f}',

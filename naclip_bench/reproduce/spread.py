@@ -30,7 +30,7 @@ from .worker import live
 #: Seconds between two looks at what the workers of a cluster have sent.
 LOOK_EVERY = 0.2
 
-AGAIN = 'run the same command again: finished pictures are kept'
+AGAIN = 'run the same command again: finished images are kept'
 
 
 def compute_of(device_count: int | None, ray_address: str | None) -> Compute:
@@ -175,7 +175,7 @@ def _check(said: Connection, worker: multiprocessing.Process) -> None:
 
 
 class RayCluster:
-    """The workers of a Ray cluster. They share no disk with this process: it writes their pictures into its journals.
+    """The workers of a Ray cluster. They share no disk with this process: it writes their images into its journals.
 
     Every machine needs the suite, the data and the weights at the same paths.
 
@@ -230,8 +230,8 @@ class RayCluster:
         try:
             while running:
                 done, running = ray.wait(running, timeout=LOOK_EVERY)
-                for key, pictures in sent.get_nowait_batch(sent.qsize()):
-                    journals[key].append(pictures)
+                for key, images in sent.get_nowait_batch(sent.qsize()):
+                    journals[key].append(images)
                 ray.get(done)
         except RayTaskError as error:
             if isinstance(error.cause, BenchError):
@@ -280,5 +280,5 @@ class Postbox:
     def journal(self, key: str, identity: dict, classes: int) -> Postbox:
         return replace(self, key=key)
 
-    def append(self, pictures: dict[str, np.ndarray]) -> None:
-        self.queue.put((self.key, pictures))
+    def append(self, images: dict[str, np.ndarray]) -> None:
+        self.queue.put((self.key, images))

@@ -1,7 +1,7 @@
 """Results on disk, one small file each, named by the hash of everything that decides the number.
 
-A finished leaf is ``<hash>.json``: its record and the confusion matrix of every picture, sealed by a checksum. A leaf
-that is being computed has a folder ``<hash>.running`` with a journal of finished pictures, one file a process, so that
+A finished leaf is ``<hash>.json``: its record and the confusion matrix of every image, sealed by a checksum. A leaf
+that is being computed has a folder ``<hash>.running`` with a journal of finished images, one file a process, so that
 an interrupted table goes on, and a lock, so that several commands can work on one store.
 """
 
@@ -35,7 +35,7 @@ class Result:
 
     Attributes:
         record: see docs/result.md.
-        cells: each picture's confusion matrix as its non-zero entries, by name; see :func:`to_cells`.
+        cells: each image's confusion matrix as its non-zero entries, by name; see :func:`to_cells`.
     """
 
     record: dict
@@ -95,7 +95,7 @@ class Store:
             raise refused(path, f'belongs to another run ({entry["key"][:12]})')
         # A process that is killed between sealing and tidying leaves its journal.
         shutil.rmtree(self._running(key), ignore_errors=True)
-        cells = {name: np.array(rows, np.int64).reshape(-1, 3) for name, rows in entry['pictures'].items()}
+        cells = {name: np.array(rows, np.int64).reshape(-1, 3) for name, rows in entry['images'].items()}
         return Result(entry['record'], cells)
 
     def put(self, key: str, result: Result) -> None:
@@ -104,7 +104,7 @@ class Store:
             'schema': SCHEMA,
             'key': key,
             'record': result.record,
-            'pictures': {name: cells.tolist() for name, cells in sorted(result.cells.items())},
+            'images': {name: cells.tolist() for name, cells in sorted(result.cells.items())},
         }
         # As it reads back: that is what the checksum is compared with.
         entry = plain(entry)
@@ -112,7 +112,7 @@ class Store:
         shutil.rmtree(self._running(key), ignore_errors=True)
 
     def journal(self, key: str, identity: dict, classes: int) -> Journal:
-        """Where this process writes the pictures of a leaf that it computes."""
+        """Where this process writes the images of a leaf that it computes."""
         return LeafJournal(self._running(key), identity, key, classes, rank=uuid.uuid4().hex[:12])
 
     def _running(self, key: str) -> Path:
@@ -152,7 +152,7 @@ class Store:
     @staticmethod
     def _release(folder: Path, lock: FileLock) -> None:
         # Before the lock is given back: nobody can lock a file that has no name.
-        if not any(folder.glob('pictures-*')):
+        if not any(folder.glob('images-*')):
             shutil.rmtree(folder, ignore_errors=True)
         lock.release()
 

@@ -41,7 +41,7 @@ class TableSpec:
         rows: in the paper's order.
         datasets: of a table whose values no paper prints; else those of its values.
         note: what a reader must know of how our column comes about.
-        mean: a mean over the data sets says something.
+        mean: a mean over the datasets says something.
     """
 
     key: str
@@ -70,7 +70,7 @@ class TableSpec:
         return wanted.lower() in {text.lower() for name in names for text in (name, f'{self.key} {name}')}
 
     def columns(self) -> list[tuple[str, str]]:
-        """(data set, metric) of each column, in the paper's order."""
+        """(dataset, metric) of each column, in the paper's order."""
         printed = dict.fromkeys((value.dataset, value.metric) for value in self.values())
         return list(printed) or [(dataset, 'mIoU') for dataset in self.datasets]
 
@@ -174,7 +174,7 @@ def _naclip() -> list[TableSpec]:
             'training-free methods on the eight benchmarks',
             table1,
             note='Rows without post-processing follow the common protocol; NACLIP with PAMR is what its authors run, '
-            'VOC on whole pictures.',
+            'VOC on whole images.',
         ),
         TableSpec('naclip/table2', 'backbones', tuple(table2)),
         TableSpec('naclip/table3', 'attention, in the vanilla architecture', tuple(table3)),
@@ -241,7 +241,7 @@ def _sclip() -> list[TableSpec]:
         ),
         TableSpec(
             'sclip/table4',
-            'sizes of picture, window and stride',
+            'sizes of image, window and stride',
             tuple(
                 Row(
                     f'#{number} short={short} window={window} stride={stride}',
@@ -394,7 +394,7 @@ def _gclip() -> list[TableSpec]:
                 )
                 for name in ('Random', 'Global')
             ),
-            note='Of the central square of each picture, with all other patches in place of one drawn at random; see '
+            note='Of the central square of each image, with all other patches in place of one drawn at random; see '
             'naclip_bench/reproduce/global_tokens.py.',
         ),
         TableSpec(
@@ -426,7 +426,7 @@ def _materials() -> list[TableSpec]:
     return [
         TableSpec(
             'materials/methods',
-            'every method on pictures drawn by code, with a tiny CLIP that comes along',
+            'every method on images drawn by code, with a tiny CLIP that comes along',
             tuple(Row(name, **_method(key)) for name, key in methods.items()),
             ('materials24', 'materials25'),
             note='A stand-in for checking and learning: no number here is a number of any paper.',

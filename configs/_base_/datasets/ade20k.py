@@ -1,9 +1,9 @@
-"""ADE20K, 150 classes, 2,000 pictures."""
+"""ADE20K, 150 classes, 2,000 images."""
 
 _base_ = '../common.py'
 
 dataset = 'ade20k'
-pictures = 2000
+images = 2000
 split = 'ade20k'
 vocabulary = dict(class_names='ade20k')
 

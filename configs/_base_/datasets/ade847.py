@@ -1,9 +1,9 @@
-"""ADE20K's full release, 847 classes, 2,000 pictures."""
+"""ADE20K's full release, 847 classes, 2,000 images."""
 
 _base_ = '../common.py'
 
 dataset = 'ade847'
-pictures = 2000
+images = 2000
 split = 'ade20k'
 vocabulary = dict(class_names='ade847')
 

@@ -1,9 +1,9 @@
-"""Cityscapes, 19 classes, 500 pictures; short side 560."""
+"""Cityscapes, 19 classes, 500 images; short side 560."""
 
 _base_ = '../common.py'
 
 dataset = 'cityscapes'
-pictures = 500
+images = 500
 split = 'cityscapes'
 vocabulary = dict(class_names='cityscapes')
 

@@ -1,9 +1,9 @@
-"""COCO-Object, 80 things and a background, 5,000 pictures."""
+"""COCO-Object, 80 things and a background, 5,000 images."""
 
 _base_ = '../common.py'
 
 dataset = 'coco_object'
-pictures = 5000
+images = 5000
 split = 'coco'
 vocabulary = dict(class_names='coco_object', prob_thd=0.1)
 

@@ -1,9 +1,9 @@
-"""COCO-Stuff 164k, 171 classes, 5,000 pictures."""
+"""COCO-Stuff 164k, 171 classes, 5,000 images."""
 
 _base_ = '../common.py'
 
 dataset = 'coco_stuff'
-pictures = 5000
+images = 5000
 split = 'coco'
 vocabulary = dict(class_names='coco_stuff')
 

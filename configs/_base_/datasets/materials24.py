@@ -1,4 +1,4 @@
-"""Materials without background, 24 classes, 200 pictures drawn by code; a stand-in for checking and learning."""
+"""Materials without background, 24 classes, 200 images drawn by code; a stand-in for checking and learning."""
 
 _base_ = './materials25.py'
 

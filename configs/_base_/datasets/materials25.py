@@ -1,4 +1,4 @@
-"""Materials with background, 25 classes, 200 pictures drawn by code; a stand-in for checking and learning.
+"""Materials with background, 25 classes, 200 images drawn by code; a stand-in for checking and learning.
 
 Everything is in the papers' ratio: short side 96, window 64, stride 32 where they have 336, 224, 112.
 """
@@ -6,8 +6,8 @@ Everything is in the papers' ratio: short side 96, window 64, stride 32 where th
 _base_ = '../common.py'
 
 dataset = 'materials25'
-pictures = 200
-note = 'Materials is a stand-in for checking and learning, drawn pictures and a tiny CLIP: no number of any paper'
+images = 200
+note = 'Materials is a stand-in for checking and learning, drawn images and a tiny CLIP: no number of any paper'
 vocabulary = dict(
     class_names='materials25',
     prob_thd=0.1,
@@ -19,9 +19,9 @@ vocabulary = dict(
 test_dataloader = dict(
     dataset=dict(
         type='MaterialsDataset',
-        count=pictures,
+        count=images,
         pipeline=[
-            dict(type='DrawPicture'),
+            dict(type='DrawImage'),
             dict(type='Resize', scale=(2048, 96), keep_ratio=True),
             dict(type='DrawMask'),
             dict(type='PackSegInputs', meta_keys=('img_path', 'ori_shape', 'sample_idx')),

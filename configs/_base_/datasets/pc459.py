@@ -1,9 +1,9 @@
-"""Pascal Context with all its labels, 459 classes, 5,104 pictures."""
+"""Pascal Context with all its labels, 459 classes, 5,104 images."""
 
 _base_ = '../common.py'
 
 dataset = 'pc459'
-pictures = 5104
+images = 5104
 split = 'context'
 vocabulary = dict(class_names='pc459')
 

@@ -1,9 +1,9 @@
-"""Pascal Context without background, 59 classes, 5,104 pictures."""
+"""Pascal Context without background, 59 classes, 5,104 images."""
 
 _base_ = '../common.py'
 
 dataset = 'pc59'
-pictures = 5104
+images = 5104
 split = 'context'
 vocabulary = dict(class_names='pc59')
 

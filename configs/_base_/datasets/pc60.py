@@ -1,9 +1,9 @@
-"""Pascal Context with background, 60 classes, 5,104 pictures."""
+"""Pascal Context with background, 60 classes, 5,104 images."""
 
 _base_ = '../common.py'
 
 dataset = 'pc60'
-pictures = 5104
+images = 5104
 split = 'context'
 vocabulary = dict(class_names='pc60', prob_thd=0.1)
 

@@ -1,9 +1,9 @@
-"""Pascal VOC 2012 without background, 20 classes, 1,449 pictures."""
+"""Pascal VOC 2012 without background, 20 classes, 1,449 images."""
 
 _base_ = '../common.py'
 
 dataset = 'voc20'
-pictures = 1449
+images = 1449
 split = 'voc'
 vocabulary = dict(class_names='voc20')
 

@@ -1,9 +1,9 @@
-"""Pascal VOC 2012 with background, 21 classes, 1,449 pictures."""
+"""Pascal VOC 2012 with background, 21 classes, 1,449 images."""
 
 _base_ = '../common.py'
 
 dataset = 'voc21'
-pictures = 1449
+images = 1449
 split = 'voc'
 vocabulary = dict(class_names='voc21', prob_thd=0.1)
 

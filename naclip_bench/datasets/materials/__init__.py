@@ -1,1 +1,1 @@
-"""Materials: a benchmark of pictures drawn by code, a stand-in for checking and learning."""
+"""Materials: a benchmark of images drawn by code, a stand-in for checking and learning."""

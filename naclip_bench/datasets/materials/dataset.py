@@ -1,4 +1,4 @@
-"""The Materials benchmark as a data set without files: a picture's name is its seed."""
+"""The Materials benchmark as a dataset without files: an image's name is its seed."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ CLASSES = tuple(words[0] for words in MATERIALS.values())
 
 @DATASETS.register_module()
 class MaterialsDataset(BaseSegDataset):
-    """25 classes: 0 is the ground, 1..24 are materials. Nothing is read: pictures and masks are drawn from seeds.
+    """25 classes: 0 is the ground, 1..24 are materials. Nothing is read: images and masks are drawn from seeds.
 
     Args:
-        count: pictures 00000, 00001, ... A picture does not depend on how many there are.
+        count: images 00000, 00001, ... An image does not depend on how many there are.
         **kwargs: see mmseg's ``BaseSegDataset``.
     """
 
     METAINFO = dict(classes=('background', *CLASSES))
 
-    #: What is drawn. Data sets that draw the same have the same pictures.
+    #: What is drawn. Datasets that draw the same have the same images.
     drawn = 'materials'
 
     def __init__(self, count: int = 200, **kwargs: object) -> None:
@@ -39,7 +39,7 @@ class MaterialsDataset(BaseSegDataset):
 
     @staticmethod
     def size_of(name: str) -> tuple[int, int]:
-        """(height, width) of a picture, without drawing it."""
+        """(height, width) of an image, without drawing it."""
         return _begun(name)[1]
 
     def load_data_list(self) -> list[dict]:
@@ -60,13 +60,13 @@ class Materials24Dataset(MaterialsDataset):
 
 @lru_cache(maxsize=16)
 def test_scene(name: str, scale: int = 1) -> Scene:
-    """The scene of a picture's name, each pixel drawn as ``scale`` x ``scale``; not to be written to."""
+    """The scene of an image's name, each pixel drawn as ``scale`` x ``scale``; not to be written to."""
     rng, (height, width) = _begun(name)
     return draw_scene(rng, scale * height, scale * width, int(rng.integers(2, 8)), scale=scale)
 
 
 def _begun(name: str) -> tuple[np.random.Generator, tuple[int, int]]:
-    """A picture's random numbers, and (height, width), which are the first of them.
+    """An image's random numbers, and (height, width), which are the first of them.
 
     Short sides are 80 to 112 pixels, around the 96 that they are resized to, and sides up to 1 : 1.5.
     """
@@ -77,8 +77,8 @@ def _begun(name: str) -> tuple[np.random.Generator, tuple[int, int]]:
 
 
 @TRANSFORMS.register_module()
-class DrawPicture(BaseTransform):
-    """What ``LoadPicture`` does, from the seed in ``img_path``: adds img (BGR), img_shape and ori_shape.
+class DrawImage(BaseTransform):
+    """What ``LoadImage`` does, from the seed in ``img_path``: adds img (BGR), img_shape and ori_shape.
 
     Args:
         scale: see :func:`test_scene`; for figures, with the same of :class:`DrawMask`.
@@ -88,7 +88,7 @@ class DrawPicture(BaseTransform):
         self.scale = scale
 
     def transform(self, results: dict) -> dict:
-        results['img'] = np.ascontiguousarray(test_scene(results['img_path'], self.scale).picture[..., ::-1])
+        results['img'] = np.ascontiguousarray(test_scene(results['img_path'], self.scale).image[..., ::-1])
         results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
         return results
 
@@ -98,7 +98,7 @@ class DrawMask(LoadMask):
     """What ``LoadMask`` does, from the seed in ``seg_map_path``.
 
     Args:
-        scale: see :class:`DrawPicture`.
+        scale: see :class:`DrawImage`.
         **kwargs: see :class:`LoadMask`.
     """
 

@@ -16,7 +16,7 @@ TEXTURES, BACKDROPS = tuple(MATERIALS), tuple(GROUNDS)
 #: First part of every seed, by what the scene is for: no training scene is ever one of the test.
 TEST, TRAINING, VALIDATION = 0, 1, 2
 
-#: Seed of the scenes with a single material; far behind the pictures'.
+#: Seed of the scenes with a single material; far behind the images'.
 SINGLE = 2**32 - 1
 
 #: Paints rows and columns of a texture: (texture, rng, rows, columns) to (h, w, 3). Half-open ranges in pixels.
@@ -25,20 +25,20 @@ Paint = Callable[[Texture, Generator, tuple[int, int], tuple[int, int]], ndarray
 
 @dataclass(frozen=True)
 class Scene:
-    """A drawn picture.
+    """A drawn image.
 
     Attributes:
-        picture: (H, W, 3) uint8, RGB.
+        image: (H, W, 3) uint8, RGB.
         labels: (H, W) uint8: 0 is the ground, k the k-th material.
         ground: which of ``BACKDROPS`` it is.
     """
 
-    picture: ndarray
+    image: ndarray
     labels: ndarray
     ground: int
 
     def seen(self, share: float = 0.02) -> list[int]:
-        """Materials (from 0) that cover at least ``share`` of the picture."""
+        """Materials (from 0) that cover at least ``share`` of the image."""
         counts = np.bincount(self.labels.ravel(), minlength=len(TEXTURES) + 1)[1:]
         return np.flatnonzero(counts >= share * self.labels.size).tolist()
 
@@ -67,21 +67,21 @@ def draw_scene(
     """Draw a scene; the same generator state gives the same bytes.
 
     Args:
-        height, width: of the picture in pixels.
+        height, width: of the image in pixels.
         regions: how many are laid over each other, each of another material; later ones may cover earlier ones.
         paint: where patterns come from; None: each drawn afresh.
-        scale: pixels of the picture for one of the design, for figures finer than the benchmark's own pictures.
+        scale: pixels of the image for one of the design, for figures finer than the benchmark's own images.
     """
     paint = paint or paint_afresh(scale)
     ground = int(rng.integers(len(BACKDROPS)))
-    picture = paint(BACKDROPS[ground], rng, (0, height), (0, width)) * rng.uniform(0.85, 1.1)
+    image = paint(BACKDROPS[ground], rng, (0, height), (0, width)) * rng.uniform(0.85, 1.1)
     labels = np.zeros((height, width), np.uint8)
     for place, index in enumerate(rng.choice(len(TEXTURES), regions, replace=False)):
         inside, rows, columns = _shape(rng, height, width, scale, first=not place)
         if rows[0] >= rows[1] or columns[0] >= columns[1]:
             continue
         window = slice(*rows), slice(*columns)
-        below = picture[window]
+        below = image[window]
         # A shadow two pixels down and right of the edge, then the region itself, its edge softened over one pixel.
         offset = round(2 * scale)
         shadow = 1 - 0.4 * step(inside, -3.0, 1.5)
@@ -90,7 +90,7 @@ def draw_scene(
         pattern *= rng.uniform(0.8, 1.1) + rng.uniform(-0.05, 0.05, 3)
         below += np.clip(inside * scale + 0.5, 0, 1)[..., None] * (pattern - below)
         labels[window][inside > 0] = index + 1
-    return Scene(_light(rng, picture), labels, ground)
+    return Scene(_light(rng, image), labels, ground)
 
 
 def single_scenes(count: int, size: int, part: int = TEST) -> list[Scene]:
@@ -130,12 +130,12 @@ def _shape(
     return inside, rows, columns
 
 
-def _light(rng: Generator, picture: ndarray) -> ndarray:
+def _light(rng: Generator, image: ndarray) -> ndarray:
     """Light that falls off to one side, a tint, and grain; to bytes."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     angle, fall = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.25)
     x, y = np.linspace(-1, 1, width)[None], np.linspace(-1, 1, height)[:, None]
     light = rng.uniform(0.85, 1.1) + fall * (np.cos(angle) * x + np.sin(angle) * y)
-    picture *= light[..., None] * (1 + rng.uniform(-0.06, 0.06, 3))
-    picture += rng.uniform(0.0, 0.03) * rng.standard_normal(picture.shape)
-    return np.uint8(np.clip(np.rint(255 * picture), 0, 255))
+    image *= light[..., None] * (1 + rng.uniform(-0.06, 0.06, 3))
+    image += rng.uniform(0.0, 0.03) * rng.standard_normal(image.shape)
+    return np.uint8(np.clip(np.rint(255 * image), 0, 255))

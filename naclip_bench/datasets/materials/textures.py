@@ -63,10 +63,10 @@ def step(x: ndarray, low: float, high: float) -> ndarray:
     return t * t * (3 - 2 * t)
 
 
-def ramp(x: ndarray, *colours: Sequence[float]) -> ndarray:
-    """Colours (0..255) at evenly spaced places of 0..1, mixed linearly between."""
-    places = np.linspace(0, 1, len(colours))
-    return np.stack([np.interp(x, places, channel) for channel in np.array(colours, float).T / 255], axis=-1)
+def ramp(x: ndarray, *colors: Sequence[float]) -> ndarray:
+    """Colors (0..255) at evenly spaced places of 0..1, mixed linearly between."""
+    places = np.linspace(0, 1, len(colors))
+    return np.stack([np.interp(x, places, channel) for channel in np.array(colors, float).T / 255], axis=-1)
 
 
 def mix(below: ndarray, above: ndarray | Sequence[float], weight: ndarray) -> ndarray:
@@ -120,10 +120,10 @@ def wood(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
     tone = at(rng, plank * 0, plank)
     along = v + 7 * noise(rng, u / 40, v / 9 + 9 * tone) + 30 * tone
     grain = 0.5 + 0.5 * np.sin(along * 1.7 + 1.5 * noise(rng, u / 8, v / 3))
-    colour = ramp(
+    color = ramp(
         0.55 * grain + 0.3 * tone + 0.15 * noise(rng, u / 9, v / 1.2), (96, 54, 22), (158, 100, 48), (204, 150, 88)
     )
-    return mix(colour, (52, 28, 12), 1 - step(border(0.5, v / 13 - plank, 99, 13), 0.2, 0.9))
+    return mix(color, (52, 28, 12), 1 - step(border(0.5, v / 13 - plank, 99, 13), 0.2, 0.9))
 
 
 def sand(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
@@ -134,8 +134,8 @@ def sand(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
 
 def snow(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
     drift = layered(rng, u / 16, v / 9, 2)
-    colour = ramp(step(drift, 0.25, 0.7), (186, 204, 232), (228, 238, 250), (252, 253, 255))
-    return mix(colour, (255, 255, 255), step(noise(rng, u / 0.9, v / 0.9), 0.85, 0.95))
+    color = ramp(step(drift, 0.25, 0.7), (186, 204, 232), (228, 238, 250), (252, 253, 255))
+    return mix(color, (255, 255, 255), step(noise(rng, u / 0.9, v / 0.9), 0.85, 0.95))
 
 
 def lava(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
@@ -238,12 +238,12 @@ def honeycomb(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
 def marble(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
     vein = np.abs(np.sin(0.11 * (u + v) + 5 * layered(rng, u / 17, v / 17, 3)))
     fine = np.abs(np.sin(0.2 * (u - v) + 6 * layered(rng, u / 11, v / 11, 2)))
-    colour = mix(
+    color = mix(
         ramp(layered(rng, u / 20, v / 20), (214, 212, 216), (248, 246, 244)),
         (122, 120, 132),
         0.5 * (1 - step(fine, 0, 0.22)),
     )
-    return mix(colour, (74, 74, 88), 1 - step(vein, 0, 0.25))
+    return mix(color, (74, 74, 88), 1 - step(vein, 0, 0.25))
 
 
 def polka_dots(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
@@ -272,10 +272,10 @@ def bamboo(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
     tone, shift = at(rng, stalk, stalk * 0), at(rng, stalk, stalk * 0)
     y = (v + 25 * shift) % 25
     round_ = np.sqrt(np.clip(1 - (2.2 * (x - 0.5)) ** 2, 0, 1))
-    colour = ramp(
+    color = ramp(
         0.75 * round_ + 0.15 * tone + 0.1 * noise(rng, u / 1.5, v / 9), (30, 44, 12), (122, 140, 40), (214, 212, 118)
     )
-    return mix(colour, (70, 66, 22), (np.abs(y - 2) < 0.9) * step(round_, 0.1, 0.4))
+    return mix(color, (70, 66, 22), (np.abs(y - 2) < 0.9) * step(round_, 0.1, 0.4))
 
 
 def rainbow(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
@@ -287,7 +287,7 @@ def rainbow(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
 
 def fish_scales(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
     # A scale hangs over the row below it: the upper of the two that reach a pixel is seen.
-    colour = np.zeros((*u.shape, 3))
+    color = np.zeros((*u.shape, 3))
     for back in (1, 0):
         row = np.floor(v / 5) - back
         across = u / 10 + 0.5 * (row % 2)
@@ -301,8 +301,8 @@ def fish_scales(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
             (206, 224, 226),
         )
         scale = mix(scale, (24, 34, 48), step(radius, 4.5, 5.3))
-        colour = np.where(((radius < 5.4) | (back == 1))[..., None], scale, colour)
-    return colour + 0.08 * (noise(rng, u / 5, v / 5)[..., None] - 0.5)
+        color = np.where(((radius < 5.4) | (back == 1))[..., None], scale, color)
+    return color + 0.08 * (noise(rng, u / 5, v / 5)[..., None] - 0.5)
 
 
 def strawberry(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
@@ -328,8 +328,8 @@ def plaster(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
 
 
 def concrete(rng: Generator, u: ndarray, v: ndarray) -> ndarray:
-    colour = ramp(0.6 * layered(rng, u / 20, v / 20, 3) + 0.4 * noise(rng, u, v), (104, 106, 108), (176, 176, 172))
-    return mix(colour, (72, 74, 76), step(noise(rng, u / 1.6, v / 1.6), 0.88, 0.96))
+    color = ramp(0.6 * layered(rng, u / 20, v / 20, 3) + 0.4 * noise(rng, u, v), (104, 106, 108), (176, 176, 172))
+    return mix(color, (72, 74, 76), step(noise(rng, u / 1.6, v / 1.6), 0.88, 0.96))
 
 
 def paper(rng: Generator, u: ndarray, v: ndarray) -> ndarray:

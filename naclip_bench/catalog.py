@@ -1,4 +1,4 @@
-"""What there is: methods, data sets, subsets, weights; read from the configs and from open_clip, never kept by hand."""
+"""What there is: methods, datasets, subsets, weights; read from the configs and from open_clip, never kept by hand."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from .reproduce.tables import TABLES
 ARCHITECTURES = ('ViT-B-16-quickgelu', 'ViT-B-16', 'ViT-B-32-quickgelu', 'ViT-B-32', 'ViT-L-14-quickgelu', 'ViT-L-14')
 
 #: A kind of thing, and its rows: the key first.
-Catalogue = dict[str, list[tuple[str, ...]]]
+Catalog = dict[str, list[tuple[str, ...]]]
 
 
-def catalogue() -> Catalogue:
+def catalog() -> Catalog:
     """Everything that can be named on a command line."""
     return {
         'methods': _methods(),
-        'data sets': _datasets(),
+        'datasets': _datasets(),
         'subsets': _subsets(),
         'weights': _weights(),
         'tables': [(key, table.title) for key, table in TABLES.items()],
     }
 
 
-def filtered(everything: Catalogue, words: Sequence[str]) -> Catalogue:
+def filtered(everything: Catalog, words: Sequence[str]) -> Catalog:
     """The rows that hold every word, whatever its case.
 
     Raises:
@@ -64,7 +64,7 @@ def _datasets() -> list[tuple[str, ...]]:
     for path in sorted((CONFIGS / '_base_' / 'datasets').glob('*.py')):
         config = Config.fromfile(path)
         where = config.test_dataloader.dataset.get('data_root', 'drawn by code')
-        rows.append((config.dataset, f'{config.pictures:,} pictures', where))
+        rows.append((config.dataset, f'{config.images:,} images', where))
     return rows
 
 

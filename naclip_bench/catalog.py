@@ -9,11 +9,9 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
-from .backbones.weights import BUNDLED
-from .configuration import CONFIGS
-from .datasets.subset import SUBSETS
+from .bundled import CONFIGS, PRETRAINED, SUBSETS
 from .errors import BenchError, did_you_mean
-from .reproduce.tables import TABLES
+from .tables.tables import TABLES
 
 #: The architectures that the papers evaluate.
 ARCHITECTURES = ('ViT-B-16-quickgelu', 'ViT-B-16', 'ViT-B-32-quickgelu', 'ViT-B-32', 'ViT-L-14-quickgelu', 'ViT-L-14')
@@ -74,7 +72,7 @@ def _subsets() -> list[tuple[str, ...]]:
 
 
 def _weights() -> list[tuple[str, ...]]:
-    bundled = [(path.stem, path.stem) for path in sorted(BUNDLED.glob('*.safetensors'))]
+    bundled = [(path.stem, path.stem) for path in sorted(PRETRAINED.glob('*.safetensors'))]
     # open_clip offers weights trained with QuickGELU for the plain architectures too; the suite refuses those.
     return bundled + [
         (tag, arch)

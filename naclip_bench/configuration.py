@@ -15,10 +15,8 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
+from .bundled import CONFIGS
 from .errors import BenchError, did_you_mean
-
-#: Where the configs lie beside the package in a checkout.
-CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 
 #: What the data roots of the configs begin with; ``--data-root`` takes its place.
 DATA = 'data'
@@ -72,7 +70,7 @@ def add_model_arguments(parser: ArgumentParser) -> None:
 
 
 def add_spread_arguments(parser: ArgumentParser) -> None:
-    """What every command that runs plans takes; see :func:`compute_of` of :mod:`naclip_bench.reproduce.spread`."""
+    """What every command that runs plans takes; see :func:`compute_of` of :mod:`naclip_bench.tables.spread`."""
     add = parser.add_argument
     add('--device-count', type=int, metavar='N', help='spread over N GPUs of this machine; without GPUs, N processes')
     add('--ray', metavar='ADDRESS', help='spread over a Ray cluster: HOST:PORT, auto, or local to start one here')

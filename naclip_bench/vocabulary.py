@@ -1,4 +1,4 @@
-"""From a class-name file to unit text vectors.
+"""From a class-name file to queries.
 
 A line is a class; its synonyms, separated by ", ", are queries of their own. All queries compete in one softmax, and a
 class gets the highest probability among its queries.
@@ -7,23 +7,14 @@ class gets the highest probability among its queries.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
-from functools import cache
-from importlib import resources
 from pathlib import Path
 
-import numpy as np
-import open_clip
 import torch
 from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
-from torch import Tensor
 
-from .backbones import FrozenCLIP
+from .bundled import CLASS_NAMES
 from .errors import BenchError, did_you_mean
-from .files import written_beside
 
 #: Sets of prompt templates by name: the 80 that OpenAI published for ImageNet, the single plain one (GEM), and the 85
 #: of MaskCLIP and CLIP Surgery.
@@ -39,9 +30,6 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         'this is one {} in the scene.',
     ),
 }
-
-#: Raise when a change to the code below changes text vectors, so that no cached one is used again.
-CACHE_VERSION = 'v1'
 
 
 class Vocabulary:
@@ -104,11 +92,10 @@ def class_name_file(name: str) -> Path:
     Raises:
         BenchError: there is neither.
     """
-    bundled = Path(str(resources.files('naclip_bench'))) / 'class_names'
-    for path in (Path(name), bundled / f'{name}.txt'):
+    for path in (Path(name), CLASS_NAMES / f'{name}.txt'):
         if path.is_file():
             return path
-    known = [path.stem for path in bundled.glob('*.txt')]
+    known = [path.stem for path in CLASS_NAMES.glob('*.txt')]
     raise BenchError(f'class names: there is no file {name}{did_you_mean(Path(name).stem, known)}')
 
 
@@ -117,72 +104,3 @@ def printed_names(class_names: str) -> tuple[str, ...]:
     classes = Vocabulary(class_names).classes
     begins = Counter(synonyms[0] for synonyms in classes)
     return tuple(synonyms[0] if begins[synonyms[0]] == 1 else ', '.join(synonyms) for synonyms in classes)
-
-
-def cache_folder() -> Path:
-    """Where text vectors are kept: ``$NACLIP_BENCH_CACHE``, or the user's cache folder."""
-    own = os.environ.get('NACLIP_BENCH_CACHE')
-    base = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'naclip_bench'
-    return Path(own) if own else base
-
-
-@cache
-def _tokenizer(context_length: int) -> open_clip.SimpleTokenizer:
-    """Built once: it reads its vocabulary for half a second, and a plan has hundreds of methods."""
-    return open_clip.SimpleTokenizer(context_length=context_length)
-
-
-def text_vectors(backbone: FrozenCLIP, queries: Sequence[str], templates: Sequence[str]) -> Tensor:
-    """Unit text vectors of ``queries``, (Q, embed_dim) in fp32 on the backbone's device.
-
-    Each prompt's embedding is normalized, they are averaged over the templates, and the mean is normalized again.
-    Vectors are cached on disk a query, under the hash of weights, tokenizer, templates and query.
-    """
-    folder = cache_folder() / 'text'
-    tokenize = _tokenizer(backbone.context_length)
-    tokenizer = f'{type(tokenize).__name__}/{tokenize.vocab_size}/{tokenize.context_length}'
-    vectors: dict[str, Tensor] = {}
-    missing: dict[str, Path] = {}
-    for query in queries:
-        parts = (CACHE_VERSION, backbone.weights_hash, backbone.arch, tokenizer, *templates, query)
-        key = hashlib.sha256('\0'.join(parts).encode()).hexdigest()
-        path = folder / key[:2] / f'{key}.npy'
-        vector = _read_vector(path, backbone.embed_dim)
-        if vector is None:
-            missing[query] = path
-        else:
-            vectors[query] = vector
-    if missing:
-        encoded = _encode(backbone, tokenize, list(missing), templates).cpu()
-        for (query, path), vector in zip(missing.items(), encoded, strict=True):
-            vectors[query] = vector
-            _write_vector(path, vector)
-    return torch.stack([vectors[query] for query in queries]).to(backbone.device)
-
-
-def _encode(backbone: FrozenCLIP, tokenize: object, queries: list[str], templates: Sequence[str]) -> Tensor:
-    tokens = tokenize([template.replace('{}', query) for query in queries for template in templates])
-    # Prompts of one length go together, so that none is padded: the tower's work is linear in the length.
-    lengths = tokens.argmax(dim=-1)
-    embeddings = torch.empty(len(tokens), backbone.embed_dim, device=backbone.device)
-    batch = 256 if backbone.device.type == 'cpu' else 4096
-    for length in lengths.unique():
-        for rows in (lengths == length).nonzero()[:, 0].split(batch):
-            embeddings[rows] = backbone.encode_text(tokens[rows])
-    embeddings = torch.nn.functional.normalize(embeddings, dim=-1)
-    mean = embeddings.unflatten(0, (len(queries), len(templates))).mean(dim=1)
-    return torch.nn.functional.normalize(mean, dim=-1)
-
-
-def _read_vector(path: Path, size: int) -> Tensor | None:
-    try:
-        vector = np.load(path)
-    except (OSError, ValueError, EOFError):
-        return None
-    return torch.from_numpy(vector) if vector.shape == (size,) and np.isfinite(vector).all() else None
-
-
-def _write_vector(path: Path, vector: Tensor) -> None:
-    """Written beside and renamed, so that no other process reads half of it; a cache that cannot be written is none."""
-    with suppress(OSError), written_beside(path) as temporary, temporary.open('wb') as file:
-        np.save(file, vector.numpy())

@@ -12,10 +12,10 @@ from tiny import TinyBench
 
 from naclip_bench.configuration import load_config, register
 from naclip_bench.evaluation.journal import Journal
-from naclip_bench.reproduce import run
-from naclip_bench.reproduce.plan import Leaf, Options, Plan, passes_of
-from naclip_bench.reproduce.run import run_plan
-from naclip_bench.reproduce.store import Result, Store
+from naclip_bench.tables import run
+from naclip_bench.tables.plan import Leaf, Options, Plan, passes_of
+from naclip_bench.tables.run import run_plan
+from naclip_bench.tables.store import Result, Store
 
 #: Two passes: three leaves on images of one size, and one on those of another.
 CONFIGS = (('naclip_voc21', 48), ('sclip_voc21', 48), ('naclip_voc20', 48), ('naclip_voc21', 64))

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from packing import FORMATS, files_below, pack, tar_member
 
+from naclip_bench.data import unpacking
+from naclip_bench.data.archives import Contents, Packed, open_contents
+from naclip_bench.data.unpacking import find_files, unpack
 from naclip_bench.errors import BenchError
-from naclip_bench.preparation import unpacking
-from naclip_bench.preparation.archives import Contents, Packed, open_contents
-from naclip_bench.preparation.unpacking import find_files, unpack
 
 WANTED = {'images/*.jpg': 2, 'masks/**/*.png|masks/**/*[a-f].json': 1}
 SET = {

@@ -16,11 +16,12 @@ from PIL import Image
 from tiny import TinyBench, run_here
 
 from naclip_bench import parallel
-from naclip_bench.checking.examine import Pair, examine
-from naclip_bench.checking.verify import Report, verify
-from naclip_bench.configuration import CONFIGS, dataset_config, load_config
-from naclip_bench.datasets import official
-from naclip_bench.datasets.official import Deviation, official_list, split_names
+from naclip_bench.bundled import CONFIGS
+from naclip_bench.configuration import dataset_config, load_config
+from naclip_bench.data.check.dataset import Report, verify
+from naclip_bench.data.check.examine import Pair, examine
+from naclip_bench.datasets import splits
+from naclip_bench.datasets.splits import Deviation, official_list, split_names
 from naclip_bench.errors import BenchError
 from naclip_bench.parallel import over_cores
 
@@ -39,7 +40,7 @@ def lists(tmp_path, monkeypatch):
     names['context'][::2] = names['voc'][::2]
     for split, listed in names.items():
         (folder / f'{split}.txt').write_text('\n'.join(listed) + '\n')
-    monkeypatch.setattr(official, 'SPLITS', folder)
+    monkeypatch.setattr(splits, 'SPLITS', folder)
     official_list.cache_clear()
     yield names
     official_list.cache_clear()
@@ -358,7 +359,7 @@ def test_processes_change_nothing(make, monkeypatch):
 
 
 def test_processes_start_without_torch():
-    code = 'import sys, naclip_bench.checking.examine; sys.exit("torch" in sys.modules or "mmseg" in sys.modules)'
+    code = 'import sys, naclip_bench.data.check.examine; sys.exit("torch" in sys.modules or "mmseg" in sys.modules)'
     assert subprocess.run([sys.executable, '-c', code], cwd=CHECK.parent.parent, check=False).returncode == 0
 
 

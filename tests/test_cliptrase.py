@@ -17,7 +17,7 @@ from naclip_bench.errors import BenchError
 from naclip_bench.evaluation.overlay import MARGIN
 from naclip_bench.evaluation.smoothed import SmoothedMetric
 from naclip_bench.methods.cliptrase import CLIPtrase
-from naclip_bench.methods.cliptrase_regions import (
+from naclip_bench.methods.cliptrase.regions import (
     cluster_maps,
     clusters,
     majority,

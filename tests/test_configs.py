@@ -3,8 +3,9 @@
 import pytest
 from mmseg.registry import DATASETS, MODELS
 
+from naclip_bench.bundled import CONFIGS
 from naclip_bench.catalog import catalog, filtered
-from naclip_bench.configuration import CONFIGS, config_names, find_config, load_config
+from naclip_bench.configuration import config_names, find_config, load_config
 from naclip_bench.errors import BenchError
 from naclip_bench.evaluation.record import short_side
 from naclip_bench.vocabulary import Vocabulary

@@ -13,10 +13,9 @@ from PIL import Image
 from tiny import COMMAND, run_here
 
 from naclip_bench import parallel
-from naclip_bench.errors import BenchError
-from naclip_bench.preparation import masks
-from naclip_bench.preparation.cityscapes import EVALUATED, LABEL_IDS, convert_cityscapes
-from naclip_bench.preparation.coco import (
+from naclip_bench.data import masks
+from naclip_bench.data.cityscapes import EVALUATED, LABEL_IDS, convert_cityscapes
+from naclip_bench.data.coco import (
     OBJECT_SUFFIXES,
     UNUSED_CATEGORIES,
     convert_coco_object,
@@ -24,6 +23,7 @@ from naclip_bench.preparation.coco import (
     object_labels,
     stuff_labels,
 )
+from naclip_bench.errors import BenchError
 
 # ---- the way of a mask, whatever it holds
 

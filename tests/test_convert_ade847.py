@@ -12,8 +12,8 @@ from labels import load, save, save_images, state
 from PIL import Image
 from scipy.io import savemat
 
+from naclip_bench.data.ade847 import class_names, convert_ade847, object_table
 from naclip_bench.errors import BenchError
-from naclip_bench.preparation.ade847 import class_names, convert_ade847, object_table
 
 #: The release's objects, numbered from 1: object 300 is the wall.
 OBJECTS = ['-', "altar, Lord's table", 'screen, CRT screen', *(f'thing {number}' for number in range(4, 300)), 'wall']

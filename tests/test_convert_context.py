@@ -11,9 +11,9 @@ from labels import cut, load, save_images, state
 from pycocotools import mask as run_lengths
 from scipy.io import savemat
 
+from naclip_bench.data.pascal_context import FREQUENT, convert_pascal_context
+from naclip_bench.data.pc459 import convert_pc459
 from naclip_bench.errors import BenchError
-from naclip_bench.preparation.pascal_context import FREQUENT, convert_pascal_context
-from naclip_bench.preparation.pc459 import convert_pc459
 
 NAMES = ['2008_000002', '2008_000003']
 

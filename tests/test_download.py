@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from packing import Served, serving
 
+from naclip_bench.data import download as module
+from naclip_bench.data.download import download, state_of
 from naclip_bench.errors import BenchError
-from naclip_bench.preparation import download as module
-from naclip_bench.preparation.download import download, state_of
 
 CONTENT = random.Random(0).randbytes(3_000_000)
 OTHER = random.Random(1).randbytes(3_000_000)

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from naclip_bench.errors import BenchError
+from naclip_bench.evaluation.agreement import AgreementMetric
 from naclip_bench.evaluation.confusion import confusion_matrix
-from naclip_bench.reproduce.global_tokens import AgreementMetric, TokenAgreement
+from naclip_bench.methods.global_tokens import TokenAgreement
 
 #: Eq. 2's product must exceed the smallest number of fp16.
 LEAST = math.log(2**-24)

@@ -12,9 +12,9 @@ from naclip_bench.errors import BenchError
 from naclip_bench.inference import stitch
 from naclip_bench.inference.decide import NOT_FINITE, decide
 from naclip_bench.inference.pamr import PAMR
-from naclip_bench.inference.plain import plain_decide, plain_logits, plain_pamr
 from naclip_bench.inference.stitch import PixelLogits
 from naclip_bench.inference.windows import Windows, starts
+from naclip_bench.speed.plain import plain_decide, plain_logits, plain_pamr
 
 few = settings(max_examples=40)
 sides = st.integers(min_value=16, max_value=90)

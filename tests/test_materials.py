@@ -19,20 +19,20 @@ from tiny import COMMAND, run_here
 from torch.utils.data import DataLoader
 
 from naclip_bench.backbones import FrozenCLIP
-from naclip_bench.backbones.weights import BUNDLED
-from naclip_bench.configuration import CONFIGS, load_config
+from naclip_bench.bundled import CONFIGS, PRETRAINED
+from naclip_bench.configuration import load_config
 from naclip_bench.datasets.check import build_dataset, image_names
 from naclip_bench.datasets.materials import scene as scene_module
 from naclip_bench.datasets.materials.captions import caption
 from naclip_bench.datasets.materials.dataset import test_scene as scene_of
 from naclip_bench.datasets.materials.scene import BACKDROPS, TEXTURES, draw_scene
 from naclip_bench.datasets.materials.textures import GROUNDS, MATERIALS
-from naclip_bench.datasets.shared import SharedImages, image_key
+from naclip_bench.datasets.same_images import SameImages, image_key
 from naclip_bench.errors import BenchError
 from naclip_bench.vocabulary import Vocabulary
 
 TOOLS = COMMAND.parent
-WEIGHTS = BUNDLED / 'materials.safetensors'
+WEIGHTS = PRETRAINED / 'materials.safetensors'
 
 #: sha256 of image and labels of the first test images.
 DRAWN = {
@@ -176,7 +176,7 @@ def test_both_class_sets_share_a_pass():
     keys = {image_key(config) for config in configs.values()}
     assert len(keys) == 1
     assert image_key(config_of('naclip_materials24', count=4).test_dataloader.dataset) not in keys
-    shared = SharedImages(configs)
+    shared = SameImages(configs)
     for index in range(3):
         item = shared[index]
         for name, config in configs.items():
@@ -195,7 +195,7 @@ def test_bundled_weights():
     clip = FrozenCLIP('materials', 'materials')
     assert (clip.weights_name, clip.arch, clip.random_weights) == ('materials', 'materials', False)
     assert clip.weights_hash == WEIGHTS_HASH
-    assert FrozenCLIP(str(BUNDLED / 'materials.json'), str(WEIGHTS)).weights_hash == WEIGHTS_HASH
+    assert FrozenCLIP(str(PRETRAINED / 'materials.json'), str(WEIGHTS)).weights_hash == WEIGHTS_HASH
 
 
 def test_zero_shot_classification():

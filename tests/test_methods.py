@@ -162,7 +162,7 @@ def test_shared_trunk_is_separate_runs_bit_for_bit(monkeypatch):
     images = [random_image(100, 75)[0], random_image(64, 120)[0]]
     sizes = [(50, 70), (90, 64)]
     clip = dict(arch=TINY, pretrained=None)
-    runs = count_blocks(shared := MODELS.build(dict(type='SharedTrunk', members=members, backbone=clip)))
+    runs = count_blocks(shared := MODELS.build(dict(type='SideBySide', members=members, backbone=clip)))
     neighborhood, sought = PAMR.neighborhood, []
 
     def counted(refine, image, size):

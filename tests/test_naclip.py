@@ -7,8 +7,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from naclip_bench.errors import BenchError
-from naclip_bench.evaluation.benchmark import PeakMemory
 from naclip_bench.methods.naclip import ARCHITECTURES, ATTENTIONS, NACLIP, gaussian_neighborhood
+from naclip_bench.speed.against_plain import PeakMemory
 
 CPU = torch.device('cpu')
 TOKENS = sorted(key for key in golden('naclip.npz') if key.startswith('tiny/naclip/'))

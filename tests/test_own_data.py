@@ -12,7 +12,7 @@ from PIL import Image
 from test_bad_inputs import assert_one_line
 from tiny import Outcome, TinyBench, run_here
 
-from naclip_bench.configuration import CONFIGS
+from naclip_bench.bundled import CONFIGS
 
 DOC = CONFIGS.parent / 'docs' / 'adding_a_dataset.md'
 

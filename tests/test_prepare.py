@@ -17,9 +17,9 @@ from filelock import FileLock
 from packing import Served, files_below, image, pack, serving
 from tiny import COMMAND, Outcome, run_here
 
+from naclip_bench.data import download, prepare, recipes
+from naclip_bench.data.lock import locked
 from naclip_bench.files import link_or_copy
-from naclip_bench.preparation import download, prepare, recipes
-from naclip_bench.preparation.lock import locked
 
 PREPARE = COMMAND.with_name('prepare_data.py')
 JPEG, PNG = image(9, 'JPEG'), image(3, 'PNG')
@@ -277,7 +277,7 @@ def test_the_lock_of_a_killed_process_is_gone(data_root):
     code = f"""if True:
         import os, signal
         from pathlib import Path
-        from naclip_bench.preparation.lock import locked
+        from naclip_bench.data.lock import locked
         with locked(Path({str(data_root / 'lock')!r})):
             os.kill(os.getpid(), signal.SIGKILL)"""
     root = str(Path(__file__).resolve().parent.parent)

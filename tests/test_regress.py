@@ -13,9 +13,9 @@ from tiny import Outcome, TinyBench, run_here
 
 from naclip_bench.backbones import FrozenCLIP, attend
 from naclip_bench.backbones.weights import load_clip
-from naclip_bench.configuration import CONFIGS
+from naclip_bench.bundled import CONFIGS
 from naclip_bench.methods.naclip import NACLIP
-from naclip_bench.reproduce.run import OpenPass
+from naclip_bench.tables.run import OpenPass
 from naclip_bench.vocabulary import TEMPLATES
 
 COMMAND = CONFIGS.parent / 'tools' / 'regress.py'

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from tiny import TinyBench, run_here
 
-from naclip_bench.configuration import CONFIGS
+from naclip_bench.bundled import CONFIGS
 from naclip_bench.errors import BenchError
-from naclip_bench.reproduce.compare import find_row
-from naclip_bench.reproduce.plan import Options, make_plan
-from naclip_bench.reproduce.sharing import sharing
-from naclip_bench.reproduce.tables import find_table
+from naclip_bench.speed.tables import sharing
+from naclip_bench.tables.compare import find_row
+from naclip_bench.tables.plan import Options, make_plan
+from naclip_bench.tables.tables import find_table
 
 COMMAND = CONFIGS.parent / 'tools' / 'reproduce.py'
 

@@ -7,7 +7,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from naclip_bench.errors import BenchError
-from naclip_bench.methods.resclip_feedback import lines, patch_labels, same_class
+from naclip_bench.methods.resclip.feedback import lines, patch_labels, same_class
 
 STORED = golden('resclip.npz')
 CPU = torch.device('cpu')

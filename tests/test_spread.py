@@ -18,11 +18,11 @@ from plans import plain_cells, tiny_plan
 from tiny import TinyBench
 
 from naclip_bench.errors import BenchError
-from naclip_bench.reproduce.plan import Options, Plan
-from naclip_bench.reproduce.run import OpenPass, in_this_process, run_plan
-from naclip_bench.reproduce.spread import Processes, compute_of, jobs_of
-from naclip_bench.reproduce.store import Store
-from naclip_bench.reproduce.worker import live
+from naclip_bench.tables.plan import Options, Plan
+from naclip_bench.tables.run import OpenPass, in_this_process, run_plan
+from naclip_bench.tables.spread import Processes, compute_of, jobs_of
+from naclip_bench.tables.store import Store
+from naclip_bench.tables.worker import live
 
 
 @pytest.fixture(scope='module', autouse=True)

@@ -15,10 +15,10 @@ from tiny import TinyBench
 
 from naclip_bench.errors import BenchError
 from naclip_bench.evaluation.journal import Journal
-from naclip_bench.reproduce import run
-from naclip_bench.reproduce.plan import Options, Plan
-from naclip_bench.reproduce.run import run_plan
-from naclip_bench.reproduce.store import Result, Store
+from naclip_bench.tables import run
+from naclip_bench.tables.plan import Options, Plan
+from naclip_bench.tables.run import run_plan
+from naclip_bench.tables.store import Result, Store
 
 KEY = 'a' * 64
 RECORD = {'metrics': {'mIoU': 12.5}, 'per_class': [{}, {}], 'config': {'test_evaluator': {'type': 'ConfusionMetric'}}}

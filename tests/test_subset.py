@@ -13,10 +13,12 @@ from PIL import Image
 from test_bad_inputs import assert_one_line
 from tiny import COMMAND, Outcome, TinyBench, run_here
 
+from naclip_bench import bundled
+from naclip_bench.bundled import SUBSETS
 from naclip_bench.configuration import dataset_config, load_config
 from naclip_bench.datasets import subset
 from naclip_bench.datasets.check import build_dataset, image_names, select
-from naclip_bench.datasets.subset import SUBSETS, pick, read_subset, short_names, shown_classes, subset_text
+from naclip_bench.datasets.subset import pick, read_subset, short_names, shown_classes, subset_text
 from naclip_bench.errors import BenchError
 
 MAKE = COMMAND.with_name('make_subset.py')
@@ -149,6 +151,7 @@ def test_cityscapes_images_are_found_in_their_folders():
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TinyBench:
     monkeypatch.setattr(subset, 'SUBSETS', tmp_path / 'subsets')
+    monkeypatch.setattr(bundled, 'SUBSETS', tmp_path / 'subsets')
     bench = TinyBench(tmp_path, classes=(0, 3))
     bench.save_mask('p2', np.array(Image.open(bench.mask('p2'))) // 255 * 254 + 1)
     return bench

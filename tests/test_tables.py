@@ -17,10 +17,10 @@ from naclip_bench.datasets.check import is_drawn
 from naclip_bench.evaluation.journal import Journal
 from naclip_bench.evaluation.record import plain
 from naclip_bench.evaluation.run import Request, run
-from naclip_bench.reproduce.plan import Options, Plan, estimate, make_plan
-from naclip_bench.reproduce.run import run_plan
-from naclip_bench.reproduce.store import Store
-from naclip_bench.reproduce.tables import TABLES
+from naclip_bench.tables.plan import Options, Plan, estimate, make_plan
+from naclip_bench.tables.run import run_plan
+from naclip_bench.tables.store import Store
+from naclip_bench.tables.tables import TABLES
 
 #: Twelve blocks, as the papers count them, at the smallest width. All sizes are the papers', so patches are large.
 SMALL = dict(

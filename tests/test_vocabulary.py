@@ -9,8 +9,9 @@ from golden import TINY
 
 from naclip_bench import vocabulary
 from naclip_bench.backbones import FrozenCLIP
+from naclip_bench.backbones.text import text_vectors
 from naclip_bench.errors import BenchError
-from naclip_bench.vocabulary import TEMPLATES, Vocabulary, class_name_file, text_vectors
+from naclip_bench.vocabulary import TEMPLATES, Vocabulary, class_name_file
 
 #: Classes, words and md5 of the class-name files that the whole SCLIP family shares, byte for byte.
 FILES = {

@@ -33,12 +33,12 @@ def main() -> None:
     from naclip_bench.configuration import config_of, find_config, register
 
     register()
-    from naclip_bench.evaluation.benchmark import benchmark
     from naclip_bench.evaluation.report import print_benchmark
+    from naclip_bench.speed.against_plain import benchmark
 
     config = config_of(arguments)
     if arguments.beside:
-        from naclip_bench.evaluation.costs import costs, print_costs
+        from naclip_bench.speed.methods import costs, print_costs
 
         configs = {find_config(arguments.config).stem.removesuffix(f'_{config.dataset}'): config}
         for method in arguments.beside.split(','):

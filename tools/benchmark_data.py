@@ -32,7 +32,7 @@ def make_sources(folder: Path, names: list[str]) -> None:
     from PIL import Image, ImageDraw
     from scipy.io import savemat
 
-    from naclip_bench.preparation.coco import CATEGORIES, UNUSED_CATEGORIES
+    from naclip_bench.data.coco import CATEGORIES, UNUSED_CATEGORIES
 
     random = np.random.default_rng(0)
     used = [label for label in range(CATEGORIES) if label + 1 not in UNUSED_CATEGORIES]
@@ -59,10 +59,10 @@ def make_sources(folder: Path, names: list[str]) -> None:
 
 def works(sources: Path, names: list[str]) -> dict[str, Callable[[Path], object]]:
     """What is timed, by its name; each is given a data root without its results."""
-    from naclip_bench.checking.verify import verify
     from naclip_bench.configuration import load_config
-    from naclip_bench.preparation.coco import convert_coco_stuff
-    from naclip_bench.preparation.pascal_context import convert_pascal_context
+    from naclip_bench.data.check.dataset import verify
+    from naclip_bench.data.coco import convert_coco_stuff
+    from naclip_bench.data.pascal_context import convert_pascal_context
 
     def check(_: Path) -> None:
         report = verify(load_config('naclip_coco_stuff', str(sources / 'checked')))

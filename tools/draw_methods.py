@@ -37,8 +37,8 @@ def main() -> None:
     from naclip_bench.evaluation.overlay import draw, image_of, palette
     from naclip_bench.evaluation.record import RANDOM_WEIGHTS
     from naclip_bench.files import make_folder
-    from naclip_bench.reproduce.plan import Leaf, Options, passes_of
-    from naclip_bench.reproduce.run import OpenPass
+    from naclip_bench.tables.plan import Leaf, Options, passes_of
+    from naclip_bench.tables.run import OpenPass
 
     given = arguments.data_root, arguments.pretrained, arguments.precision, arguments.cfg_options
     methods = arguments.method.split(',')

@@ -28,8 +28,9 @@ def main() -> None:
     from naclip_bench.configuration import dataset_config, load_config, register
 
     register()
+    from naclip_bench.bundled import SUBSETS
     from naclip_bench.datasets.check import build_dataset, image_names, is_drawn
-    from naclip_bench.datasets.subset import SUBSETS, read_names, short_names, shown_classes, subset_text
+    from naclip_bench.datasets.subset import read_names, short_names, shown_classes, subset_text
     from naclip_bench.files import written_beside
     from naclip_bench.vocabulary import Vocabulary
 

@@ -23,10 +23,11 @@ def zero_shot(count: int) -> tuple[float, float, float]:
     from torch.nn.functional import normalize
 
     from naclip_bench.backbones import FrozenCLIP
+    from naclip_bench.backbones.text import text_vectors
     from naclip_bench.datasets.materials.dataset import CLASSES
     from naclip_bench.datasets.materials.scene import single_scenes
     from naclip_bench.datasets.preprocessor import ImagePreprocessor
-    from naclip_bench.vocabulary import TEMPLATES, text_vectors
+    from naclip_bench.vocabulary import TEMPLATES
 
     clip = FrozenCLIP('materials', 'materials').eval()
     text = text_vectors(clip, CLASSES, TEMPLATES['openai_80'])
@@ -49,11 +50,11 @@ def main() -> None:
     from naclip_bench.configuration import register
 
     register()
-    from naclip_bench.reproduce.plan import Options, make_plan
-    from naclip_bench.reproduce.report import make_report
-    from naclip_bench.reproduce.run import run_plan
-    from naclip_bench.reproduce.store import Store
-    from naclip_bench.reproduce.tables import find_tables
+    from naclip_bench.tables.plan import Options, make_plan
+    from naclip_bench.tables.report import make_report
+    from naclip_bench.tables.run import run_plan
+    from naclip_bench.tables.store import Store
+    from naclip_bench.tables.tables import find_tables
 
     tables, options = find_tables(['materials/methods']), Options(limit=arguments.limit)
     plan = make_plan(tables, options)

@@ -18,7 +18,7 @@ from naclip_bench.errors import CommandParser, run_command
 
 
 def main() -> None:
-    from naclip_bench.preparation.recipes import RECIPES, find_recipe
+    from naclip_bench.data.recipes import RECIPES, find_recipe
 
     rows = [f'  {recipe.key:<16}{recipe.title}; {_origin(recipe)}' for recipe in RECIPES.values()]
     parser = CommandParser(
@@ -45,7 +45,7 @@ def main() -> None:
     from naclip_bench.configuration import register
 
     register()
-    from naclip_bench.preparation.prepare import prepare
+    from naclip_bench.data.prepare import prepare
 
     prepare(recipe, arguments.given, arguments.data_root)
 

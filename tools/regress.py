@@ -44,14 +44,15 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     arguments = parse_arguments()
+    from naclip_bench.bundled import EXPECTED
     from naclip_bench.configuration import register
 
     register()
     from naclip_bench.evaluation.record import RANDOM_WEIGHTS
-    from naclip_bench.reproduce import regress
-    from naclip_bench.reproduce.spread import compute_of
+    from naclip_bench.tables import regress
+    from naclip_bench.tables.spread import compute_of
 
-    path = arguments.expected or regress.EXPECTED
+    path = arguments.expected or EXPECTED
     compute = compute_of(arguments.device_count, arguments.ray)
     with regress.store_for(arguments.store) as store:
         if arguments.record:

@@ -42,15 +42,15 @@ def main() -> None:
 
     register()
     from naclip_bench.files import make_folder
-    from naclip_bench.reproduce.compare import compare, find_row, find_rows
-    from naclip_bench.reproduce.formats import print_plan, print_report, write_report
-    from naclip_bench.reproduce.plan import Options, make_plan
-    from naclip_bench.reproduce.report import make_report
-    from naclip_bench.reproduce.run import run_plan
-    from naclip_bench.reproduce.sharing import print_sharing, sharing
-    from naclip_bench.reproduce.spread import compute_of
-    from naclip_bench.reproduce.store import Store
-    from naclip_bench.reproduce.tables import find_tables
+    from naclip_bench.speed.tables import print_sharing, sharing
+    from naclip_bench.tables.compare import compare, find_row, find_rows
+    from naclip_bench.tables.formats import print_plan, print_report, write_report
+    from naclip_bench.tables.plan import Options, make_plan
+    from naclip_bench.tables.report import make_report
+    from naclip_bench.tables.run import run_plan
+    from naclip_bench.tables.spread import compute_of
+    from naclip_bench.tables.store import Store
+    from naclip_bench.tables.tables import find_tables
 
     tables = find_tables(arguments.tables)
     options = Options(

@@ -21,6 +21,7 @@ from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor
 from torch.nn import Identity
 
+from ..bundled import PRETRAINED
 from ..errors import BenchError, did_you_mean
 
 #: Mean and deviation of the colors that OpenAI's weights, and most others, were trained with.
@@ -28,9 +29,6 @@ OPENAI = (tuple(OPENAI_DATASET_MEAN), tuple(OPENAI_DATASET_STD))
 
 #: Entries of OpenAI's archives that describe the model and are no weights.
 NOT_WEIGHTS = ('input_resolution', 'context_length', 'vocab_size')
-
-#: Models that come with the package: an open_clip config and weights of the same name.
-BUNDLED = Path(__file__).resolve().parent.parent / 'pretrained'
 
 THREE_WAYS = (
     'give them in one of three ways: (1) with network access, let open_clip download them once; '
@@ -73,8 +71,8 @@ def load_clip(arch: str | Mapping, pretrained: str | None) -> LoadedCLIP:
     colors = None
     if pretrained is None:
         name, state = 'random', random_weights(model.state_dict())
-    elif (BUNDLED / f'{pretrained}.safetensors').is_file():
-        name, state = pretrained, _read_file(BUNDLED / f'{pretrained}.safetensors', arch_name, quick_gelu)
+    elif (PRETRAINED / f'{pretrained}.safetensors').is_file():
+        name, state = pretrained, _read_file(PRETRAINED / f'{pretrained}.safetensors', arch_name, quick_gelu)
     elif Path(pretrained).is_file():
         name, state = Path(pretrained).name, _read_file(Path(pretrained), arch_name, quick_gelu)
     else:
@@ -127,7 +125,7 @@ def _model_config(arch: str | Mapping) -> tuple[str, dict]:
             raise BenchError(f'arch: cannot read the open_clip model config {arch}: {error}') from None
         arch = arch.get('model_cfg', arch)
     if isinstance(arch, str):
-        own = BUNDLED / f'{arch}.json'
+        own = PRETRAINED / f'{arch}.json'
         config = json.loads(own.read_text()) if own.is_file() else open_clip.get_model_config(arch)
         if config is None:
             raise BenchError(f'arch: unknown model "{arch}"{did_you_mean(arch, open_clip.list_models())}')

@@ -14,7 +14,7 @@ from mmseg.registry import DATASETS
 
 from ..errors import BenchError, did_you_mean
 from .loading import NOT_SCORED_16_BIT, LoadMask
-from .official import some
+from .splits import some
 from .subset import read_subset
 
 

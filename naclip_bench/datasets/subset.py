@@ -14,12 +14,9 @@ from mmseg.datasets import BaseSegDataset
 from rich.console import Console
 from rich.progress import track
 
-from ..configuration import CONFIGS
+from ..bundled import SUBSETS
 from ..errors import BenchError, did_you_mean
 from .loading import LoadMask
-
-#: Where the suite's own subsets lie in a checkout; a file here goes by its name.
-SUBSETS = CONFIGS.parent / 'data' / 'subsets'
 
 #: The rule of :func:`pick`, as every file says it.
 RULE = 'images that show every class, the rarest class first; the rest by the hash of seed and name'

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from rich.console import Console
 from rich.table import Column, Table
 
-from .benchmark import Measured
+from ..speed.against_plain import Measured
 from .record import RANDOM_WEIGHTS, device_record
 
 

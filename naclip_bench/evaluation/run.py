@@ -20,7 +20,7 @@ from mmseg.registry import MODELS
 
 from ..backbones import FrozenCLIP
 from ..datasets.check import build_dataset, check_labels_of, image_names, select
-from ..datasets.official import Deviation
+from ..datasets.splits import Deviation
 from ..errors import BenchError, did_you_mean
 from ..files import make_folder
 from ..inference.pamr import PAMR

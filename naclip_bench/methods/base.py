@@ -14,14 +14,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..backbones import FrozenCLIP, Trunk, TrunkNeed
+from ..backbones.text import text_vectors
 from ..datasets.preprocessor import ImagePreprocessor
 from ..errors import BenchError
 from ..inference.decide import decide
 from ..inference.pamr import PAMR, RefinedLogits
+from ..inference.pipeline import pixel_logits, segment
 from ..inference.stitch import PixelLogits
-from ..inference.together import pixel_logits, segment
 from ..timing import STOPWATCH
-from ..vocabulary import Vocabulary, text_vectors
+from ..vocabulary import Vocabulary
 
 #: Windows that go through the backbone together where the config does not say: what keeps each kind of device busy.
 WINDOW_BATCH = {'cpu': 16, 'cuda': 128}

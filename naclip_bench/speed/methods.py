@@ -18,7 +18,7 @@ from ..console import print_whole
 from ..datasets.check import build_dataset
 from ..errors import BenchError
 from ..inference.windows import Windows
-from .benchmark import stages_of
+from .against_plain import stages_of
 
 STAGES = ('trunk', 'method', 'stitch+decide', 'refine')
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..backbones import FrozenCLIP
 from ..datasets.preprocessor import ImagePreprocessor
-from ..inference.together import segment
+from ..inference.pipeline import segment
 
 #: Settings that come behind the patch tokens, and those behind the patch logits.
 OF_VOCABULARY = ('class_names', 'templates')
@@ -25,7 +25,7 @@ OF_DECISION = ('logit_scale', 'prob_thd', 'area_thd', 'refine')
 
 
 @MODELS.register_module()
-class SharedTrunk(BaseSegmentor):
+class SideBySide(BaseSegmentor):
     """Methods that share windows, trunk and weights; each gives what it gives alone, to the last bit in fp32.
 
     Args:

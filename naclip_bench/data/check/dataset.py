@@ -9,7 +9,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 
-from ..datasets.check import (
+from ...datasets.check import (
     Finding,
     check_labels_of,
     file_findings,
@@ -18,9 +18,9 @@ from ..datasets.check import (
     is_drawn,
     open_dataset,
 )
-from ..datasets.official import Deviation, official_list, some, split_names
-from ..errors import BenchError
-from ..parallel import over_cores
+from ...datasets.splits import Deviation, official_list, some, split_names
+from ...errors import BenchError
+from ...parallel import over_cores
 from .contents import Contents
 from .examine import Pair, examine
 from .signs import SWAPPED, kind_of, sign_findings

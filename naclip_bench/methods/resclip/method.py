@@ -6,7 +6,7 @@ NACLIP's last block, softmax(k k^T / sqrt(d) + omega) v without residual and fee
   CLIP's own attention maps in the sixth to ninth block, head by head.
 - Semantic feedback (SFR): a first pass segments the window. The scores k k^T / sqrt(d) of the second pass become
   tau ((1 - lambda) k k^T / sqrt(d) + lambda M), where M says which patches got the same class; see
-  :mod:`.resclip_feedback`. omega is added behind.
+  :mod:`.feedback`. omega is added behind.
 
 Where the released code says more than the paper, this follows the code:
 - Query words compete in the first pass, not classes: patches of two synonyms are of different classes.
@@ -28,15 +28,15 @@ from mmseg.registry import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..backbones import Trunk
-from ..errors import BenchError
-from ..inference.decide import decide
-from ..inference.pamr import PAMR
-from ..inference.stitch import PixelLogits
-from ..inference.windows import Windows
-from .base import TrainingFreeSegmentor
-from .last_block import gaussian_neighborhood
-from .resclip_feedback import patch_labels, same_class
+from ...backbones import Trunk
+from ...errors import BenchError
+from ...inference.decide import decide
+from ...inference.pamr import PAMR
+from ...inference.stitch import PixelLogits
+from ...inference.windows import Windows
+from ..base import TrainingFreeSegmentor
+from ..last_block import gaussian_neighborhood
+from .feedback import patch_labels, same_class
 
 
 @MODELS.register_module()

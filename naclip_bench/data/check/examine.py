@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ExifTags, Image
 
-from ..files import is_truncated
+from ...files import is_truncated
 
 
 class Pair(NamedTuple):
@@ -26,7 +26,7 @@ class Examined:
     """What one pair holds.
 
     Attributes:
-        faults: a kind of :data:`naclip_bench.checking.verify.FAULTS`, and what is to be said of this file.
+        faults: a kind of :data:`naclip_bench.data.check.dataset.FAULTS`, and what is to be said of this file.
         labels: those of the mask, ascending; None where there is no mask of labels.
         pixels: of each of ``labels``.
         narrow: the mask has a byte a pixel.

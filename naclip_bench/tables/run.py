@@ -20,16 +20,16 @@ from mmseg.registry import METRICS
 from torch.utils.data import DataLoader
 
 from ..datasets.check import select
-from ..datasets.official import Deviation
+from ..datasets.same_images import SameImages
 from ..datasets.sampler import FixedBatches
-from ..datasets.shared import SharedImages
+from ..datasets.splits import Deviation
 from ..errors import BenchError
 from ..evaluation.journal import Journal
 from ..evaluation.metric import ConfusionMetric
 from ..evaluation.progress import ProgressHook
 from ..evaluation.record import fingerprint, identity, result_record
 from ..evaluation.run import check_classes, check_settings, class_scores
-from ..methods.shared import SharedTrunk
+from ..methods.side_by_side import SideBySide
 from ..timing import STOPWATCH
 from .plan import Leaf, Options, Pass, Plan
 from .store import Result, Store
@@ -87,7 +87,7 @@ class OpenPass:
         for leaf in self.leaves:
             check_settings(leaf.config.model)
         by_key = {leaf.dataset_key: leaf.config.test_dataloader.dataset for leaf in self.leaves}
-        self.datasets = SharedImages(by_key)
+        self.datasets = SameImages(by_key)
         for leaf in self.leaves:
             check_classes(leaf.config, self.dataset(leaf).metainfo['classes'])
         chosen = select(self.datasets.names, options.limit, options.subset, self.datasets.first.img_suffix)
@@ -95,7 +95,7 @@ class OpenPass:
         self.names = [self.datasets.names[index] for index in chosen]
         members = {f'leaf{index}': _member(leaf) for index, leaf in enumerate(self.leaves)}
         device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-        self.model = SharedTrunk(members, self.leaves[0].config.model.backbone).eval().to(device)
+        self.model = SideBySide(members, self.leaves[0].config.model.backbone).eval().to(device)
         self.parts = [
             identity(leaf.config, member, self.names)
             for leaf, member in zip(self.leaves, self.model.members.values(), strict=True)

@@ -2,7 +2,7 @@
 
 A leaf is a config with a row's settings on one dataset; the same leaf may stand in several cells. Leaves whose
 images, sizes and weights are the same make one pass: images are decoded once, the trunk runs once a kind of window,
-then each method's own part, each vocabulary, each setting (see :class:`SharedTrunk`).
+then each method's own part, each vocabulary, each setting (see :class:`SideBySide`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image
 
 from ..configuration import config_names, load_config
 from ..datasets.check import build_dataset, image_names, is_drawn, select
-from ..datasets.shared import image_key
+from ..datasets.same_images import image_key
 from ..errors import BenchError, did_you_mean
 from ..inference.windows import Windows
 from .papers import Value

@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from mmengine.config import Config, ConfigDict
 
-from ..configuration import CONFIGS, DATA
+from ..bundled import CONFIGS
+from ..configuration import DATA
 from ..datasets.check import build_dataset
 from ..errors import BenchError
 from .archives import Contents, Folder, open_contents

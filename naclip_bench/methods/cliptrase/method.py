@@ -36,12 +36,12 @@ from mmseg.registry import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..backbones import Trunk, attend
-from ..errors import BenchError, did_you_mean
-from ..inference.stitch import PixelLogits
-from ..timing import STOPWATCH
-from .base import TrainingFreeSegmentor
-from .cliptrase_regions import cluster_maps, clusters, majority, patch_regions, regional_mean, regions
+from ...backbones import Trunk, attend
+from ...errors import BenchError, did_you_mean
+from ...inference.stitch import PixelLogits
+from ...timing import STOPWATCH
+from ..base import TrainingFreeSegmentor
+from .regions import cluster_maps, clusters, majority, patch_regions, regional_mean, regions
 
 CORRELATIONS = ('cosine', 'product')
 CLUSTERED = ('attention', 'features')

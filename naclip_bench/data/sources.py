@@ -50,7 +50,7 @@ def place_images(jobs: Sequence[tuple[Path, Path]], what: str) -> None:
 def context_names() -> list[str]:
     """The images of Pascal Context's validation set, without suffix."""
     # Imported here, since the package of datasets brings torch along.
-    from ..datasets.official import official_list
+    from ..datasets.splits import official_list
 
     return list(official_list('context'))
 

@@ -15,7 +15,7 @@ from ..errors import BenchError
 from .check import build_dataset, image_names, is_drawn
 
 
-class SharedImages(Dataset):
+class SameImages(Dataset):
     """Images read and resized once, and a mask from each dataset: VOC21 and VOC20, or COCO-Object and COCO-Stuff.
 
     An item has ``inputs`` as a single dataset gives them; its ``data_samples`` has ``truths``, label maps (H, W) by

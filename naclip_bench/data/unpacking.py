@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import BenchError
 from .archives import Contents, Packed
-from .progress import amount, byte_progress
+from .byte_progress import amount, byte_progress
 
 #: An archive that says it holds this many times its own size, and more than BOMB_BYTES, is no archive of images.
 BOMB_RATIO, BOMB_BYTES = 100, 10**9

@@ -19,34 +19,19 @@ import math
 from collections.abc import Sequence
 
 import torch
-from mmseg.registry import METRICS, MODELS
+from mmseg.registry import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..backbones import Trunk
 from ..errors import BenchError, did_you_mean
-from ..evaluation.confusion import Scores
-from ..evaluation.metric import ConfusionMetric
 from ..inference.decide import NOT_FINITE
 from ..inference.pamr import RefinedLogits
 from ..inference.stitch import PixelLogits
-from ..methods.base import TrainingFreeSegmentor
-from ..methods.gclip import SMALLEST, attention_map, log_products
+from .base import TrainingFreeSegmentor
+from .gclip import SMALLEST, attention_map, log_products
 
 TOKENS = ('global', 'random')
-
-#: What a config of GCLIP becomes; ``model__token`` says which tokens are asked.
-AS_CLASSIFIED = dict(
-    model__type='TokenAgreement',
-    model__window=None,
-    test_dataloader__dataset__pipeline=[
-        dict(type='LoadImage'),
-        dict(type='LoadMask'),
-        dict(type='CentralSquare', size=224),
-        dict(type='PackSegInputs', meta_keys=('img_path', 'ori_shape', 'sample_idx')),
-    ],
-    test_evaluator__type='AgreementMetric',
-)
 
 
 @MODELS.register_module()
@@ -110,25 +95,3 @@ class TokenAgreement(TrainingFreeSegmentor):
     def decide(self, logits: PixelLogits | RefinedLogits) -> Tensor:
         (classes,) = logits.notes
         return classes
-
-
-class Agreement(Scores):
-    """Scores of which the share of agreement is the only one that means something."""
-
-    def percent(self) -> dict[str, float]:
-        return {'accuracy': 100 * float(self.aAcc)}
-
-
-@METRICS.register_module()
-class AgreementMetric(ConfusionMetric):
-    """Accuracy of tokens' classes, [CLS]'s being the truth; a "pixel" is a token."""
-
-    def labels(self, sample: dict) -> tuple[Tensor, Tensor] | None:
-        pair = super().labels(sample)
-        if pair is None:
-            return None
-        (by_cls, by_token), _ = pair
-        return by_token, by_cls
-
-    def scores(self, confusion: object) -> Agreement:
-        return Agreement(**vars(super().scores(confusion)))

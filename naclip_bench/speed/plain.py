@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .pamr import NEIGHBORS, PAMR
-from .windows import starts
+from ..inference.pamr import NEIGHBORS, PAMR
+from ..inference.windows import starts
 
 
 def plain_logits(

@@ -21,12 +21,12 @@ from torch.nn import functional as F
 
 from ..datasets.check import build_dataset
 from ..errors import BenchError
-from ..inference.plain import plain_decide, plain_logits, plain_pamr
+from ..evaluation.confusion import confusion_matrix
+from ..evaluation.run import check_classes, check_settings
 from ..inference.windows import Windows
 from ..methods.base import TrainingFreeSegmentor
 from ..timing import STOPWATCH
-from .confusion import confusion_matrix
-from .run import check_classes, check_settings
+from .plain import plain_decide, plain_logits, plain_pamr
 
 
 @dataclass

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .verify import Report
+from .dataset import Report
 
 #: Columns that a class takes in the histogram.
 WIDTH = 40

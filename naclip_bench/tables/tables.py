@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from ..errors import BenchError, did_you_mean
 from .closed_forms import patches_above
-from .global_tokens import AS_CLASSIFIED
 from .papers import Value, of_table
 
 
@@ -74,6 +73,19 @@ class TableSpec:
         printed = dict.fromkeys((value.dataset, value.metric) for value in self.values())
         return list(printed) or [(dataset, 'mIoU') for dataset in self.datasets]
 
+
+#: What a config of GCLIP becomes; ``model__token`` says which tokens are asked.
+AS_CLASSIFIED = dict(
+    model__type='TokenAgreement',
+    model__window=None,
+    test_dataloader__dataset__pipeline=[
+        dict(type='LoadImage'),
+        dict(type='LoadMask'),
+        dict(type='CentralSquare', size=224),
+        dict(type='PackSegInputs', meta_keys=('img_path', 'ori_shape', 'sample_idx')),
+    ],
+    test_evaluator__type='AgreementMetric',
+)
 
 PAMR = {'model.refine.iterations': 10, 'model.refine.dilations': (8, 16)}
 TRAINED = 'needs training'
@@ -395,7 +407,7 @@ def _gclip() -> list[TableSpec]:
                 for name in ('Random', 'Global')
             ),
             note='Of the central square of each image, with all other patches in place of one drawn at random; see '
-            'naclip_bench/reproduce/global_tokens.py.',
+            'naclip_bench/methods/global_tokens.py.',
         ),
         TableSpec(
             'gclip/table6',

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..datasets.check import Finding
+from ...datasets.check import Finding
 
 #: Fewer masks than this tell nothing.
 FEWEST = 10

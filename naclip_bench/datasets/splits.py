@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from ..bundled import SPLITS
 from ..errors import BenchError, did_you_mean
-
-#: One list a file, one image a line: names without folders and suffixes, in order.
-SPLITS = Path(__file__).resolve().parent.parent / 'splits'
 
 #: How many names a message shows.
 SHOWN = 3

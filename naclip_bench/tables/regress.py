@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from ..configuration import CONFIGS, Overrides, load_config
+from ..configuration import Overrides, load_config
 from ..datasets.check import list_hash
 from ..errors import BenchError, CommandParser, bench_error_in, did_you_mean
 from ..evaluation.record import write_json
@@ -26,9 +26,6 @@ from .plan import Leaf, Options, Pass, passes_of
 from .run import Compute, OpenPass, run_pass
 from .spread import environment
 from .store import Result, Store
-
-#: Where the suite's own values are.
-EXPECTED = CONFIGS / 'expected.json'
 
 #: Version of the file.
 SCHEMA = 1

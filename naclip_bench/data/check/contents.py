@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..datasets.check import Finding
-from ..datasets.loading import NOT_SCORED_16_BIT
-from ..datasets.official import SHOWN
+from ...datasets.check import Finding
+from ...datasets.loading import NOT_SCORED_16_BIT
+from ...datasets.splits import SHOWN
 from .examine import Examined
 from .signs import FAULTY, Shown
 

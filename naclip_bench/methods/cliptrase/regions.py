@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..inference.decide import NOT_FINITE
+from ...inference.decide import NOT_FINITE
 
 #: How much finer than the patches the clusters' maps are drawn, and the side of the median's window there.
 FINER, MEDIAN = 4, 7

@@ -17,10 +17,10 @@ from rich.table import Column, Table
 
 from ..console import print_whole
 from ..errors import BenchError
-from .compare import Compared
-from .plan import Leaf, Options, Pass, Plan
-from .run import OpenPass
-from .store import Store
+from ..tables.compare import Compared
+from ..tables.plan import Leaf, Options, Pass, Plan
+from ..tables.run import OpenPass
+from ..tables.store import Store
 
 
 @dataclass

@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 
 from ..errors import BenchError
 from ..files import written_beside
-from .progress import amount, byte_progress
+from .byte_progress import amount, byte_progress
 
 CHUNK = 1 << 20
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 from golden import TINY
 
-from naclip_bench import vocabulary
-from naclip_bench.backbones import FrozenCLIP
+from naclip_bench.backbones import FrozenCLIP, text
 from naclip_bench.backbones.text import text_vectors
 from naclip_bench.errors import BenchError
 from naclip_bench.vocabulary import TEMPLATES, Vocabulary, class_name_file
@@ -78,7 +77,7 @@ def test_vectors_come_from_the_cache_the_second_time(own_cache, monkeypatch):
     backbone = FrozenCLIP(TINY, None)
     first = text_vectors(backbone, ['cat', 'dog'], TEMPLATES['openai_80'])
     assert torch.allclose(first.norm(dim=-1), torch.ones(2))
-    monkeypatch.setattr(vocabulary, '_encode', None)
+    monkeypatch.setattr(text, '_encode', None)
     again = text_vectors(backbone, ['dog', 'cat'], TEMPLATES['openai_80'])
     assert torch.equal(again, first.flip(0))
     with pytest.raises(TypeError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from argparse import ArgumentError, ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentError, ArgumentParser, Namespace
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from copy import deepcopy
@@ -69,11 +69,20 @@ def add_model_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def add_spread_arguments(parser: ArgumentParser) -> None:
-    """What every command that runs plans takes; see :func:`compute_of` of :mod:`naclip_bench.tables.spread`."""
+def add_run_arguments(parser: ArgumentParser) -> None:
+    """What every command that runs leaves takes."""
     add = parser.add_argument
-    add('--device-count', type=int, metavar='N', help='spread over N GPUs of this machine; without GPUs, N processes')
-    add('--ray', metavar='ADDRESS', help='spread over a Ray cluster: HOST:PORT, auto, or local to start one here')
+    add('--store', type=Path, default=Path('work_dirs/results'), metavar='DIR', help='results (default: %(default)s)')
+    add('--fresh', action='store_true', help='compute everything anew, whatever the store has')
+    add_launcher_arguments(parser)
+
+
+def add_launcher_arguments(parser: ArgumentParser) -> None:
+    """What every command that can be spread over processes takes."""
+    add = parser.add_argument
+    add('--launcher', default='none', choices=['none', 'pytorch', 'slurm', 'mpi'], help='for several processes')
+    # torchrun of older versions passes the rank as an argument; the environment has it too.
+    add('--local_rank', '--local-rank', type=int, default=0, help=SUPPRESS)
 
 
 def config_of(arguments: Namespace) -> Config:

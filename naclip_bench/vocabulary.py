@@ -85,6 +85,17 @@ class Vocabulary:
         """Number of classes."""
         return len(self.classes)
 
+    def __eq__(self, other: object) -> bool:
+        """Equal words and prompts, whatever the file is called."""
+        return isinstance(other, Vocabulary) and self._content == other._content
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+    @property
+    def _content(self) -> tuple[str, str]:
+        return self.sha256, self.prompts_sha256
+
 
 def class_name_file(name: str) -> Path:
     """A bundled class-name file by its name, or the path of one's own.

@@ -34,11 +34,11 @@ def main() -> None:
     import numpy as np
     from mmengine.dataset import pseudo_collate
 
+    from naclip_bench.evaluation.leaf import Leaf, Selection
+    from naclip_bench.evaluation.opened import OpenPass, passes_of
     from naclip_bench.evaluation.overlay import draw, image_of, palette
     from naclip_bench.evaluation.record import RANDOM_WEIGHTS
     from naclip_bench.files import make_folder
-    from naclip_bench.tables.plan import Leaf, Options, passes_of
-    from naclip_bench.tables.run import OpenPass
 
     given = arguments.data_root, arguments.pretrained, arguments.precision, arguments.cfg_options
     methods = arguments.method.split(',')
@@ -48,12 +48,12 @@ def main() -> None:
     passes = passes_of(leaves)
     if len(passes) > 1:
         raise BenchError('the methods have different data or backbones; side by side they need the same')
-    drawn = OpenPass(passes[0], Options(limit=arguments.limit, subset=arguments.subset))
-    dataset = drawn.datasets.first
-    if any(member.backbone.random_weights for member in drawn.model.members.values()):
+    drawn = OpenPass(passes[0], Selection(arguments.limit, arguments.subset))
+    dataset = drawn.data.first
+    if any(member.backbone.random_weights for member in drawn.members):
         print(RANDOM_WEIGHTS, file=sys.stderr)
     for index, name in enumerate(drawn.names):
-        (sample,) = drawn.model.test_step(pseudo_collate([drawn.datasets[index]]))
+        (sample,) = drawn.model.test_step(pseudo_collate([drawn.data[index]]))
         predicted = dict(zip(methods, sample.predictions.values(), strict=True))
         labels = {'ground truth': next(iter(sample.truths.values())), **predicted}
         # A copy, since what was predicted may belong to the model.

@@ -50,15 +50,15 @@ def main() -> None:
     from naclip_bench.configuration import register
 
     register()
+    from naclip_bench.evaluation.run import run
+    from naclip_bench.evaluation.store import Store
     from naclip_bench.tables.plan import Options, make_plan
     from naclip_bench.tables.report import make_report
-    from naclip_bench.tables.run import run_plan
-    from naclip_bench.tables.store import Store
     from naclip_bench.tables.tables import find_tables
 
     tables, options = find_tables(['materials/methods']), Options(limit=arguments.limit)
     plan = make_plan(tables, options)
-    (block,) = make_report(plan, run_plan(plan, options, Store(arguments.store)), tables, options).blocks
+    (block,) = make_report(plan, run(plan.passes, options.selection, Store(arguments.store)), tables, options).blocks
     accuracy = zero_shot(arguments.classified)
     print(f'Zero-shot classification of {arguments.classified} images of one material: ', end='')
     print('{:.1f} % ({:.1f} to {:.1f}).\n'.format(*accuracy))

@@ -17,7 +17,7 @@ from naclip_bench.errors import BenchError, CommandParser, run_command
 
 
 def parse_arguments() -> argparse.Namespace:
-    from naclip_bench.configuration import add_model_arguments, add_spread_arguments
+    from naclip_bench.configuration import add_launcher_arguments, add_model_arguments
 
     parser = CommandParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
@@ -33,7 +33,7 @@ def parse_arguments() -> argparse.Namespace:
     add_model_arguments(parser)
     add('--expected', type=Path, metavar='FILE', help='where the values are (default: configs/expected.json)')
     add('--store', type=Path, metavar='DIR', help='use, and keep, results there (default: everything is computed anew)')
-    add_spread_arguments(parser)
+    add_launcher_arguments(parser)
     arguments = parser.parse_args()
     if not arguments.record:
         for option in ('subset', 'precision', 'cfg_options'):
@@ -48,12 +48,12 @@ def main() -> int:
     from naclip_bench.configuration import register
 
     register()
+    from naclip_bench.evaluation.processes import join_processes
     from naclip_bench.evaluation.record import RANDOM_WEIGHTS
     from naclip_bench.tables import regress
-    from naclip_bench.tables.spread import compute_of
 
     path = arguments.expected or EXPECTED
-    compute = compute_of(arguments.device_count, arguments.ray)
+    join_processes(arguments.launcher)
     with regress.store_for(arguments.store) as store:
         if arguments.record:
             changed = tuple(f'{key}={value}' for key, value in (arguments.cfg_options or {}).items())
@@ -61,7 +61,7 @@ def main() -> int:
                 regress.Asked(name, changed, arguments.subset, arguments.pretrained, arguments.precision)
                 for name in arguments.record
             ]
-            for new, old in regress.record(path, asked, arguments.data_root, store, compute):
+            for new, old in regress.record(path, asked, arguments.data_root, store):
                 before = f', was {old.value:.4f}' if old else ''
                 print(
                     f'{new.config}: {new.metric} {new.value:.4f} +- {new.tolerance} over {new.images["count"]} '
@@ -72,7 +72,7 @@ def main() -> int:
             print(f'written to {path}')
             return 0
         expected = regress.select_expected(regress.read_expected(path), arguments.select)
-        lines = list(regress.regress(expected, arguments.data_root, arguments.pretrained, store, compute))
+        lines = list(regress.regress(expected, arguments.data_root, arguments.pretrained, store))
     for verdict, line in lines:
         print(f'{verdict:4} {line}')
     count = {verdict: sum(verdict == other for other, _ in lines) for verdict in ('ok', 'FAIL', 'skip')}

@@ -112,6 +112,8 @@ class FrozenCLIP(nn.Module):
         self.blocks = [Block(module, loaded.quick_gelu) for module in blocks]
         self._text_blocks = [Block(module, loaded.quick_gelu) for module in text_blocks]
         self._positions = lru_cache(maxsize=64)(self._positions_of)
+        #: Encoded vocabularies; see :func:`naclip_bench.backbones.text.text_of`.
+        self.texts: dict[object, object] = {}
 
     @property
     def device(self) -> torch.device:

@@ -3,29 +3,60 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import open_clip
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from ..bundled import PACKAGE
+from ..cache import cache_folder
 from ..files import written_beside
+from ..vocabulary import Vocabulary
 from .clip import FrozenCLIP
 
-#: Raise when a change to the code below changes text vectors, so that no cached one is used again.
-CACHE_VERSION = 'v1'
+#: In how many batches a query's prompts are encoded.
+BATCHES = 3
 
 
-def cache_folder() -> Path:
-    """Where text vectors are kept: ``$NACLIP_BENCH_CACHE``, or the user's cache folder."""
-    own = os.environ.get('NACLIP_BENCH_CACHE')
-    base = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'naclip_bench'
-    return Path(own) if own else base
+class Text(NamedTuple):
+    """A vocabulary as a backbone sees it, on the backbone's device.
+
+    Attributes:
+        vectors: (Q, embed_dim) unit text vectors in fp32.
+        query_class: (Q,) int64, the class of each query.
+        multiplicity: (Q,) float32, how often each query counts in the softmax.
+    """
+
+    vectors: Tensor
+    query_class: Tensor
+    multiplicity: Tensor
+
+
+def text_of(backbone: FrozenCLIP, vocabulary: Vocabulary) -> Text:
+    """Encode a vocabulary, once a backbone and device."""
+    known = backbone.texts.get(vocabulary)
+    if known is None or known.vectors.device != backbone.device:
+        known = Text(
+            text_vectors(backbone, vocabulary.queries, vocabulary.templates),
+            vocabulary.query_class.to(backbone.device),
+            vocabulary.multiplicity.to(backbone.device),
+        )
+        backbone.texts[vocabulary] = known
+    return known
+
+
+@cache
+def _code() -> str:
+    """Hash what makes text vectors, so that none of older code is used."""
+    files = [*sorted(Path(__file__).parent.glob('*.py')), PACKAGE / 'vocabulary.py']
+    return hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()
 
 
 @cache
@@ -34,46 +65,43 @@ def _tokenizer(context_length: int) -> open_clip.SimpleTokenizer:
     return open_clip.SimpleTokenizer(context_length=context_length)
 
 
+def tokenizer_name(backbone: FrozenCLIP) -> str:
+    """Tell what turns prompts into tokens."""
+    tokenize = _tokenizer(backbone.context_length)
+    return f'{type(tokenize).__name__}/{tokenize.vocab_size}/{tokenize.context_length}'
+
+
 def text_vectors(backbone: FrozenCLIP, queries: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Unit text vectors of ``queries``, (Q, embed_dim) in fp32 on the backbone's device.
 
     Each prompt's embedding is normalized, they are averaged over the templates, and the mean is normalized again.
-    Vectors are cached on disk a query, under the hash of weights, tokenizer, templates and query.
+    A query's vector depends on nothing but the query, to the last bit. Vectors are cached on disk a query, under the
+    hash of code, weights, tokenizer, templates, query, torch's version and the kind of device.
     """
     folder = cache_folder() / 'text'
-    tokenize = _tokenizer(backbone.context_length)
-    tokenizer = f'{type(tokenize).__name__}/{tokenize.vocab_size}/{tokenize.context_length}'
-    vectors: dict[str, Tensor] = {}
-    missing: dict[str, Path] = {}
+    parts = (_code(), backbone.weights_hash, backbone.arch, tokenizer_name(backbone), torch.__version__)
+    vectors = []
     for query in queries:
-        parts = (CACHE_VERSION, backbone.weights_hash, backbone.arch, tokenizer, *templates, query)
-        key = hashlib.sha256('\0'.join(parts).encode()).hexdigest()
+        of_query = '\0'.join((*parts, backbone.device.type, *templates, query))
+        key = hashlib.sha256(of_query.encode()).hexdigest()
         path = folder / key[:2] / f'{key}.npy'
         vector = _read_vector(path, backbone.embed_dim)
         if vector is None:
-            missing[query] = path
-        else:
-            vectors[query] = vector
-    if missing:
-        encoded = _encode(backbone, tokenize, list(missing), templates).cpu()
-        for (query, path), vector in zip(missing.items(), encoded, strict=True):
-            vectors[query] = vector
+            vector = _encode(backbone, query, templates).cpu()
             _write_vector(path, vector)
-    return torch.stack([vectors[query] for query in queries]).to(backbone.device)
+        vectors.append(vector)
+    return torch.stack(vectors).to(backbone.device)
 
 
-def _encode(backbone: FrozenCLIP, tokenize: object, queries: list[str], templates: Sequence[str]) -> Tensor:
-    tokens = tokenize([template.replace('{}', query) for query in queries for template in templates])
-    # Prompts of one length go together, so that none is padded: the tower's work is linear in the length.
-    lengths = tokens.argmax(dim=-1)
+def _encode(backbone: FrozenCLIP, query: str, templates: Sequence[str]) -> Tensor:
+    tokens = _tokenizer(backbone.context_length)([template.replace('{}', query) for template in templates])
+    # The prompts of one query alone, so that rounding depends on no other; those of like lengths together, since the
+    # tower's work is linear in the longest.
     embeddings = torch.empty(len(tokens), backbone.embed_dim, device=backbone.device)
-    batch = 256 if backbone.device.type == 'cpu' else 4096
-    for length in lengths.unique():
-        for rows in (lengths == length).nonzero()[:, 0].split(batch):
+    for rows in tokens.argmax(dim=-1).argsort(stable=True).tensor_split(BATCHES):
+        if len(rows):
             embeddings[rows] = backbone.encode_text(tokens[rows])
-    embeddings = torch.nn.functional.normalize(embeddings, dim=-1)
-    mean = embeddings.unflatten(0, (len(queries), len(templates))).mean(dim=1)
-    return torch.nn.functional.normalize(mean, dim=-1)
+    return F.normalize(F.normalize(embeddings, dim=-1).mean(dim=0), dim=-1)
 
 
 def _read_vector(path: Path, size: int) -> Tensor | None:

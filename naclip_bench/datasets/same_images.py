@@ -87,11 +87,15 @@ def _index_of_masks(steps: Sequence[str]) -> int | None:
     return len(steps) - 2 if steps[-2:] in masks else None
 
 
-def image_key(dataset: dict) -> tuple[str, ...]:
-    """What datasets must agree in to share a pass: where the images are, which, and how they are read.
+def image_key(dataset: dict, folders: dict[tuple[str, str], str]) -> tuple[str, ...]:
+    """Tell what datasets must agree in to share a pass: where the images are, which, and how they are read.
 
     Folders that hold the same images twice (COCO-Object's and COCO-Stuff's) count as the same by the files' names and
     sizes on disk.
+
+    Args:
+        dataset: its config.
+        folders: what is known of folders, to which this adds: a folder is looked through once.
     """
     kinds = [step['type'] for step in dataset['pipeline']]
     if _index_of_masks(kinds) is None:
@@ -100,6 +104,9 @@ def image_key(dataset: dict) -> tuple[str, ...]:
     steps = [sorted(map(str, dict(step).items())) for step in dataset['pipeline'][:-2]]
     if is_drawn(dataset):
         return DATASETS.get(dataset['type']).drawn, str(dataset.get('count')), str(steps)
-    folder = Path(dataset['data_root']) / dataset['data_prefix']['img_path']
-    files = sorted((path.name, path.stat().st_size) for path in folder.rglob(f'*{dataset.get("img_suffix", ".jpg")}'))
-    return str(dataset.get('ann_file')), str(files or folder), str(steps)
+    folder, suffix = Path(dataset['data_root']) / dataset['data_prefix']['img_path'], dataset.get('img_suffix', '.jpg')
+    place = str(folder), suffix
+    if place not in folders:
+        files = sorted((path.name, path.stat().st_size) for path in folder.rglob(f'*{suffix}'))
+        folders[place] = str(files or folder)
+    return str(dataset.get('ann_file')), folders[place], str(steps)

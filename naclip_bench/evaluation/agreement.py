@@ -20,11 +20,10 @@ class Agreement(Scores):
 class AgreementMetric(ConfusionMetric):
     """Accuracy of tokens' classes, [CLS]'s being the truth; a "pixel" is a token."""
 
-    def labels(self, sample: dict) -> tuple[Tensor, Tensor] | None:
-        pair = super().labels(sample)
-        if pair is None:
-            return None
-        (by_cls, by_token), _ = pair
+    counting = 'tokens'
+
+    def pair(self, prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        by_cls, by_token = prediction
         return by_token, by_cls
 
     def scores(self, confusion: object) -> Agreement:

@@ -1,8 +1,8 @@
-"""The metric of mmseg's test loop: one confusion matrix an image, kept."""
+"""The metrics of mmseg's test loop: one confusion matrix an image, kept."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from mmengine.dist import all_gather_object
@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import BenchError
 from ..timing import STOPWATCH
 from .confusion import Scores, class_areas, confusion_matrix, from_cells, to_cells
-from .journal import Journal
+from .journal import Finished, Journal
 
 
 @METRICS.register_module()
@@ -26,65 +26,40 @@ class ConfusionMetric(BaseMetric):
         ignore_index: label of pixels that are not scored.
 
     Attributes:
-        leaf: whose predictions are scored, of a model with several members, and against which dataset's ground truth;
-            None: the one prediction there is.
-        class_names: the classes; those of the dataset where None.
-        names: name of each image of the dataset, by its index; the index itself where empty.
-        journal: where finished images are written; None keeps them in memory only.
-        images: cells of each finished image's confusion matrix, by name; see :func:`to_cells`.
+        images: cells of each finished image's confusion matrix, by its index; see :func:`to_cells`.
     """
 
     default_prefix = ''
 
+    #: What is counted. Metrics of one kind make other numbers of the same matrices.
+    counting = 'pixels'
+
     def __init__(self, ignore_index: int = 255) -> None:
         super().__init__()
         self.ignore_index = ignore_index
-        self.leaf: tuple[str, str] | None = None
-        self.class_names: tuple[str, ...] | None = None
-        self.names: Sequence[str] = ()
-        self.journal: Journal | None = None
-        self.images: dict[str, np.ndarray] = {}
+        self.images: dict[int, np.ndarray] = {}
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.class_names or tuple(self.dataset_meta['classes'])
+    def pair(self, prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        """Take from a prediction and a truth (H, W) what is counted: labels and true labels of one shape."""
+        return prediction, truth
 
-    def labels(self, sample: dict) -> tuple[Tensor, Tensor] | None:
-        """Prediction and truth (H, W) of an image; None where this leaf's was finished before."""
-        if self.leaf is None:
-            return sample['pred_sem_seg']['data'].squeeze(0), sample['gt_sem_seg']['data'].squeeze(0)
-        member, dataset = self.leaf
-        return (sample['predictions'][member], sample['truths'][dataset]) if member in sample['predictions'] else None
+    def cells(self, prediction: Tensor, truth: Tensor, classes: int) -> np.ndarray:
+        """Count one image; see :func:`to_cells`."""
+        return to_cells(confusion_matrix(*self.pair(prediction, truth), classes, self.ignore_index))
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
-        labels = {self._name(sample['sample_idx']): self.labels(sample) for sample in data_samples}
-        labels = {name: pair for name, pair in labels.items() if pair is not None}
-        if not labels:
-            return
-        with STOPWATCH.stage('metric', next(iter(labels.values()))[0].device):
-            counted = {
-                name: to_cells(confusion_matrix(*pair, len(self.classes), self.ignore_index))
-                for name, pair in labels.items()
-            }
-        # A batch that was finished in part is computed whole; what the journal has is not written again.
-        finished = {name: cells for name, cells in counted.items() if name not in self.images}
-        if self.journal is not None:
-            self.journal.append(finished)
-        self.images.update(finished)
-
-    def _name(self, index: int) -> str:
-        return self.names[index] if self.names else str(index)
-
-    def total(self) -> np.ndarray:
-        """Sum (C, C) int64 over the images that this process knows."""
-        return from_cells(self.images.values(), len(self.classes))
+        classes = len(self.dataset_meta['classes'])
+        for sample in data_samples:
+            prediction, truth = sample['pred_sem_seg']['data'], sample['gt_sem_seg']['data']
+            with STOPWATCH.stage('metric', prediction.device):
+                self.images[sample['sample_idx']] = self.cells(prediction.squeeze(0), truth.squeeze(0), classes)
 
     def scores(self, confusion: np.ndarray) -> Scores:
-        """What the numbers of a (C, C) matrix are."""
+        """Score a (C, C) matrix."""
         return self.area_scores(class_areas(confusion))
 
     def area_scores(self, areas: np.ndarray) -> Scores:
-        """What the numbers of class areas (..., C, 3) are; see :func:`class_areas`."""
+        """Score class areas (..., C, 3); see :func:`class_areas`."""
         return Scores.of_areas(areas)
 
     def evaluate(self, size: int) -> dict[str, float]:
@@ -100,7 +75,60 @@ class ConfusionMetric(BaseMetric):
             self.images.update(part)
         if len(self.images) != size:
             raise BenchError(f'{len(self.images)} images were scored, but the dataset has {size}')
-        return self.scores(self.total()).percent()
+        return self.scores(from_cells(self.images.values(), len(self.dataset_meta['classes']))).percent()
 
     def compute_metrics(self, results: list) -> dict:
         raise NotImplementedError('evaluate() scores the confusion matrices')
+
+
+class LeafCounter(BaseMetric):
+    """Counts one leaf of a run into a journal; what is made of the matrices is decided when they are read.
+
+    Args:
+        metric: the leaf's own.
+        member: whose predictions are counted.
+        dataset: against whose truths.
+        classes: how many.
+        names: of the images, by their index.
+        digests: of the images, by name.
+        journal: where finished images are written; None keeps them in memory only.
+
+    Attributes:
+        counted: what this process finished, by name.
+    """
+
+    default_prefix = ''
+
+    def __init__(
+        self,
+        metric: ConfusionMetric,
+        member: str,
+        dataset: str,
+        classes: int,
+        names: Sequence[str],
+        digests: Mapping[str, str],
+        journal: Journal | None = None,
+    ) -> None:
+        super().__init__()
+        self.metric, self.member, self.dataset, self.classes = metric, member, dataset, classes
+        self.names, self.digests, self.journal = names, digests, journal
+        self.counted: dict[str, Finished] = {}
+
+    def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
+        batch = {}
+        for sample in data_samples:
+            # A leaf that has finished the whole batch before is left out of it.
+            if self.member in sample['predictions']:
+                name, prediction = self.names[sample['sample_idx']], sample['predictions'][self.member]
+                with STOPWATCH.stage('metric', prediction.device):
+                    cells = self.metric.cells(prediction, sample['truths'][self.dataset], self.classes)
+                batch[name] = Finished(self.digests[name], cells)
+        if self.journal is not None:
+            self.journal.append(batch)
+        self.counted |= batch
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        return {}
+
+    def compute_metrics(self, results: list) -> dict:
+        raise NotImplementedError('a leaf is scored when it is read')

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import BaseDataset
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
 from mmseg.structures import SegDataSample
 from PIL import Image, ImageDraw, ImageFont
 
 from ..datasets.square import central_square
+from .image_files import ImageFiles
 
 OPACITY = 0.6
 FONT_SIZE = 14
@@ -105,27 +103,22 @@ def image_of(dataset: BaseDataset, sample: SegDataSample) -> np.ndarray:
     return np.asarray(image)
 
 
-class OverlayHook(Hook):
-    """Draws every image of a run into ``folder`` as ``<name>.png``; it changes no setting of the run.
+class OverlayFiles(ImageFiles):
+    """Draws the truth and the only prediction of every image.
 
     Args:
-        folder: made where it is not there.
-        names: name of each image by its index.
+        dataset: says classes and colors, and how an image is read.
+        *where: see :class:`ImageFiles`.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        self.folder, self.names = Path(folder), names
+    def __init__(self, dataset: BaseDataset, *where: object) -> None:
+        super().__init__(*where)
+        self.dataset, self.colors = dataset, palette(dataset.metainfo)
 
-    def after_test_iter(
-        self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: list | None = None
-    ) -> None:
-        dataset = runner.test_loop.dataloader.dataset
-        colors = palette(dataset.metainfo)
-        for sample in outputs:
-            labels = {
-                title: field.data.squeeze(0).cpu().numpy()
-                for title, field in (('ground truth', sample.gt_sem_seg), ('prediction', sample.pred_sem_seg))
-            }
-            path = self.folder / f'{self.names[sample.sample_idx]}.png'
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draw(image_of(dataset, sample), labels, dataset.metainfo['classes'], colors).save(path)
+    def drawn(self, sample: SegDataSample) -> Image.Image:
+        fields = {
+            'ground truth': next(iter(sample.truths.values())),
+            'prediction': next(iter(sample.predictions.values())),
+        }
+        labels = {title: of.cpu().numpy() for title, of in fields.items()}
+        return draw(image_of(self.dataset, sample), labels, self.dataset.metainfo['classes'], self.colors)

@@ -1,8 +1,10 @@
-"""A live line with what is done, how fast, and the mIoU so far."""
+"""A live line with what is done, how fast, and one leaf's mIoU so far."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -10,87 +12,109 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..parallel import LOG_EVERY
 from ..timing import STOPWATCH
 from .confusion import from_cells
-from .metric import ConfusionMetric
+from .metric import LeafCounter
 
-#: Seconds between two lines where the output is a file and no terminal.
-LOG_EVERY = 30.0
+
+@contextmanager
+def telling(what: str) -> Iterator[None]:
+    """Say what is going on before the first image, where somebody looks at a terminal."""
+    console = Console(stderr=True)
+    if is_main_process() and console.is_terminal:
+        with console.status(what):
+            yield
+    else:
+        yield
 
 
 class ProgressHook(Hook):
-    """Shows images done, images/s, time left and the running mIoU; on a terminal as a bar, in a log as lines.
+    """Shows images done, images/s, time left and the running mIoU of a leaf; on a terminal as a bar, in a log as lines.
 
-    It also times how long the loop waits for images (the stage "read"). The speed is that of this run alone: resumed
-    images count as done, not as fast. With several processes it shows the first one's share.
+    It also times how long the loop waits for images (the stage "read"). The speed is that of this run alone: images
+    finished before count as done, not as fast. With several processes it shows the first one's share.
 
     Args:
-        what: name of the bar; None: the dataset's type.
+        what: name of the bar.
+        whose: the leaf whose mIoU it shows.
+        counter: of that leaf.
+        before: how many of its images were finished before.
+        count: how many there are.
     """
 
     #: Behind all other hooks: what they do is not waiting for images.
     priority = 'LOWEST'
 
-    def __init__(self, what: str | None = None) -> None:
-        self._what = what
+    def __init__(self, what: str, whose: str, counter: LeafCounter, before: int, count: int) -> None:
+        self._what, self._whose, self._counter, self._before, self._count = what, whose, counter, before, count
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
 
     def before_test_epoch(self, runner: Runner) -> None:
-        self._metric = next(m for m in runner.test_evaluator.metrics if isinstance(m, ConfusionMetric))
-        dataset, batches = runner.test_loop.dataloader.dataset, runner.test_loop.dataloader.batch_sampler
-        self._count = len(dataset)
-        self._seen = set(self._metric.images)
-        self._before = self._done = len(self._seen)
-        self._confusion = self._metric.total()
-        self._share = sum(len(batch) for batch in batches) if batches.processes > 1 else self._count - self._before
-        self._begin = self._waiting_since = time.perf_counter()
-        self._last_line = self._begin
+        batches = list(runner.test_loop.dataloader.batch_sampler)
+        self._sizes = [len(batch) for batch in batches]
+        self._done, self._part = 0, 0.0
+        self._confusion = from_cells((), self._counter.classes)
+        self._seen: set[str] = set()
+        self._begin = self._waiting_since = self._last_line = time.perf_counter()
+        runner.model.tell = self._tell
         if is_main_process():
             self._bar = Progress(
                 TextColumn('{task.description}'),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn('{task.fields[speed]:.2f} images/s'),
+                TextColumn('{task.fields[speed]}'),
                 TimeRemainingColumn(),
-                TextColumn('mIoU {task.fields[miou]:.2f}'),
+                TextColumn('{task.fields[score]}', markup=False),
                 console=self._console,
                 disable=not self._console.is_terminal,
             )
+            total = sum(self._sizes)
+            self._start = max(0, self._count - total)
             self._task = self._bar.add_task(
-                self._what or type(dataset).__name__,
-                total=self._before + self._share,
-                completed=self._before,
-                speed=0.0,
-                miou=100 * self._metric.scores(self._confusion).mIoU,
+                self._what, total=self._start + total, completed=self._start, speed='', score=''
             )
             self._bar.start()
 
     def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
         STOPWATCH.add('read', time.perf_counter() - self._waiting_since)
+        self._part = 0.0
+
+    def _tell(self, share: float) -> None:
+        """Advance within a batch."""
+        self._part += share
+        if self._bar is not None and not self._bar.disable:
+            self._show(self._done + int(min(self._part, 0.99) * self._sizes[0]))
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: list | None = None
     ) -> None:
-        # Those of a batch that an earlier run had finished already are counted.
-        new = self._metric.images.keys() - self._seen
-        self._confusion += from_cells((self._metric.images[name] for name in new), len(self._confusion))
+        new = self._counter.counted.keys() - self._seen
+        self._confusion += from_cells((self._counter.counted[name].cells for name in new), len(self._confusion))
         self._seen |= new
-        self._done = len(self._seen)
+        self._done += len(outputs)
+        self._part = 0.0
         now = self._waiting_since = time.perf_counter()
         if self._bar is None:
             return
-        speed = (self._done - self._before) / (now - self._begin)
-        miou = 100 * self._metric.scores(self._confusion).mIoU
-        self._bar.update(self._task, completed=self._done, speed=speed, miou=miou)
-        if self._bar.disable and (now - self._last_line >= LOG_EVERY or self._done == self._before + self._share):
+        self._show(self._done)
+        last = batch_idx + 1 == len(self._sizes)
+        if self._bar.disable and (now - self._last_line >= LOG_EVERY or last):
             self._last_line = now
-            self._console.print(
-                f'{self._done}/{self._before + self._share} images, {speed:.2f}/s, mIoU {miou:.2f}', highlight=False
-            )
+            done = f'{self._start + self._done}/{self._start + sum(self._sizes)}'
+            self._console.print(f'{done} images, {self._speed():.2f}/s, {self._score()}', highlight=False, markup=False)
 
-    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        self.close()
+    def _speed(self) -> float:
+        return self._done / (time.perf_counter() - self._begin)
+
+    def _score(self) -> str:
+        return f'mIoU {100 * self._counter.metric.scores(self._confusion).mIoU:.2f} ({self._whose})'
+
+    def _show(self, done: int) -> None:
+        # Before the first batch is whole there is neither a speed nor a score.
+        known = {'speed': f'{self._speed():.2f} images/s', 'score': self._score()} if self._done else {}
+        self._bar.update(self._task, completed=self._start + done, **known)
 
     def close(self) -> None:
         """Leave the terminal as it was, also after an error."""

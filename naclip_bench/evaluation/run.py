@@ -1,64 +1,61 @@
-"""One run: a config over its dataset through mmengine's test loop, to a result with its proof."""
+"""The one run: leaves on one frozen CLIP over one list of images, through mmengine's test loop, into a store."""
 
 from __future__ import annotations
 
-import inspect
-import os
+import sys
+import tempfile
 import time
-import warnings
-from dataclasses import dataclass, field
-from pathlib import Path
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timezone
 
 import numpy as np
 import torch
-import torch.distributed
-from mmengine.config import Config, ConfigDict
-from mmengine.dist import all_gather_object, barrier, get_rank, is_main_process
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.dist import all_gather_object, barrier, broadcast_object_list, get_world_size, is_main_process
+from mmengine.evaluator import Evaluator
 from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner import Runner
-from mmseg.registry import MODELS
+from torch.utils.data import DataLoader
 
-from ..backbones import FrozenCLIP
-from ..datasets.check import build_dataset, check_labels_of, image_names, select
-from ..datasets.splits import Deviation
-from ..errors import BenchError, did_you_mean
-from ..files import make_folder
-from ..inference.pamr import PAMR
-from ..methods.base import TrainingFreeSegmentor
+from ..backbones.text import Text, text_of
+from ..datasets.sampler import FixedBatches
+from ..errors import BenchError
 from ..timing import STOPWATCH
-from ..vocabulary import Vocabulary
-from .journal import Journal
-from .metric import ConfusionMetric
-from .overlay import OverlayHook
-from .predictions import PredictionHook
-from .progress import ProgressHook
-from .record import RANDOM_WEIGHTS, fingerprint, identity, result_record, write_json
+from .image_files import ImageFiles
+from .journal import Finished
+from .leaf import Leaf, Selection
+from .metric import LeafCounter
+from .opened import OpenPass, Pass
+from .progress import ProgressHook, telling
+from .record import device_record, result_record
+from .store import Entry, Store
+
+#: Seconds between two looks at leaves that another process computes.
+PATIENCE = 2.0
+
+#: Makes what a run of one leaf writes of every image, from the opened pass.
+Files = Callable[[OpenPass], Sequence[ImageFiles]]
 
 
-@dataclass
-class Request:
-    """What is to be run, besides the config.
+@dataclass(frozen=True)
+class Result:
+    """A leaf's numbers over the images of a run.
 
     Attributes:
-        config: with the command line's settings in it.
-        work_dir: where the journal and ``result.json`` go.
-        limit, subset: see :func:`select`.
-        resume: go on with the images that the journal lacks.
-        show_dir: where overlays go; None draws none.
-        save_predictions: where predictions go as index PNGs; None saves none.
-        launcher: none, pytorch, slurm or mpi.
-        overrides: settings changed on the command line, recorded beside the protocol's name.
+        record: see docs/result.md.
+        cells: each image's confusion matrix as its non-zero entries, by name; see :func:`to_cells`.
     """
 
-    config: Config
-    work_dir: Path
-    limit: int | None = None
-    subset: Path | None = None
-    resume: bool = False
-    show_dir: Path | None = None
-    save_predictions: Path | None = None
-    launcher: str = 'none'
-    overrides: dict[str, object] = field(default_factory=dict)
+    record: dict
+    cells: dict[str, np.ndarray]
+
+    @property
+    def classes(self) -> int:
+        return len(self.record['per_class'])
 
 
 @MODEL_WRAPPERS.register_module()
@@ -69,169 +66,236 @@ class Unwrapped(torch.nn.Module):
         return module
 
 
-def run(request: Request) -> dict[str, object]:
-    """Segment and score the images that are not finished yet; the result record, also written by the first process.
+def run(
+    passes: Sequence[Pass],
+    selection: Selection,
+    store: Store,
+    files: Files = lambda opened: (),
+    fresh: bool = False,
+    skip: Callable[[Pass, BenchError], None] | None = None,
+) -> dict[Leaf, Result]:
+    """Compute what the store lacks of the leaves of some passes, and read all of them.
+
+    Everything is checked before anything is computed. Under several processes (see :mod:`.processes`) each computes its
+    share of the images, and the first reads and writes the store; the others get no results.
+
+    Args:
+        files: what is written of every image; its images without such a file are computed again.
+        fresh: compute everything anew.
+        skip: told of a pass that cannot be run, which is then left out; None: nothing is run.
 
     Raises:
-        BenchError: what the user can mend; images finished before it stay in the journal.
+        BenchError: what the user can mend; what is finished stays in the store.
     """
-    config = request.config
-    config.launcher, config.work_dir = request.launcher, str(request.work_dir)
-    if request.launcher == 'pytorch' and 'RANK' not in os.environ:
-        raise BenchError('--launcher pytorch is for torchrun: torchrun --nproc_per_node=2 tools/test.py CONFIG ...')
-    if request.launcher != 'none' and not torch.cuda.is_available():
-        _join_processes_on_cpu(request.launcher)
-    check_settings(config.model)
-    dataset = build_dataset(config.test_dataloader.dataset)
-    names = image_names(dataset)
-    deviation = Deviation.of(names, config.split) if 'split' in config else None
-    chosen = select(names, request.limit, request.subset, dataset.img_suffix)
-    names = [names[index] for index in chosen]
-    if len(chosen) < len(dataset):
-        config.test_dataloader.dataset.indices = chosen
-    check_classes(config, dataset.metainfo['classes'])
-    make_folder('--work-dir', request.work_dir)
-    make_folder('--show-dir', request.show_dir)
-    make_folder('--save-predictions', request.save_predictions)
+    possible = [pass_ for pass_ in passes if _is_possible(pass_, selection, skip)]
+    results: dict[Leaf, Result] = {}
+    waiting = []
+    for pass_ in possible:
+        try:
+            with telling(f'{pass_.title}: weights and data'):
+                opened = OpenPass(pass_, selection)
+            done = _run_pass(opened, store, files(opened), fresh)
+        except BenchError as error:
+            if skip is None:
+                raise
+            skip(pass_, error)
+            continue
+        if done:
+            results |= read_results(opened, store)
+        else:
+            waiting.append(pass_)
+    for pass_ in waiting:
+        results |= _wait_for(OpenPass(pass_, selection), store)
+    return results
 
+
+def _is_possible(pass_: Pass, selection: Selection, skip: Callable[[Pass, BenchError], None] | None) -> bool:
+    try:
+        pass_.check(selection)
+    except BenchError as error:
+        if skip is None:
+            raise
+        skip(pass_, error)
+        return False
+    return True
+
+
+def _run_pass(opened: OpenPass, store: Store, files: Sequence[ImageFiles] = (), fresh: bool = False) -> bool:
+    """Compute what no other process is computing; False where that leaves something to wait for."""
+    lacking = set().union(*(of.lacking(opened.names) for of in files))
+    with ExitStack() as stack:
+        finished: dict[str, dict[str, Finished]] = {}
+        missing: list[str] = []
+        if is_main_process():
+            missing = [key for key in opened.places if fresh or lacking or opened.missing(key, store.digests(key))]
+            claimed = stack.enter_context(store.claimed(missing))
+            for key in claimed:
+                entry = store.get(key)
+                finished[key] = {**(entry.images if entry else {}), **store.unsealed(key)}
+        # Whether another process computes some of it, and what is finished of the rest: all processes agree.
+        seen = {
+            key: {name for name in opened.fitting(key, images) if not fresh and name not in lacking}
+            for key, images in finished.items()
+        }
+        missing, seen = _from_main((missing, seen))
+        if seen:
+            _compute(opened, store, seen, finished, files)
+        barrier()
+    return len(seen) == len(missing)
+
+
+def _from_main(value: object) -> object:
+    values = [value]
+    broadcast_object_list(values)
+    return values[0]
+
+
+def _compute(
+    opened: OpenPass,
+    store: Store,
+    seen: Mapping[str, set[str]],
+    finished: Mapping[str, dict[str, Finished]],
+    files: Sequence[ImageFiles],
+) -> None:
+    counters = {key: opened.counter(key, store.journal(key)) for key in seen}
     STOPWATCH.reset()
-    runner = _build_runner(config)
-    model = runner.model
-    if model.backbone.random_weights and is_main_process():
-        print(RANDOM_WEIGHTS)
-    if deviation and is_main_process():
-        print(f'note: the data are not the official list "{config.split}": {deviation}')
-    loop = runner.build_test_loop(runner._test_loop)
-    runner._test_loop = loop
-    check_labels_of(loop.dataloader.dataset)
-    metric = next(m for m in loop.evaluator.metrics if isinstance(m, ConfusionMetric))
-    parts = identity(config, model, names)
-    metric.names, metric.ignore_index = names, dataset.ignore_index
-    metric.journal = Journal(request.work_dir / 'images', parts, fingerprint(parts), len(metric.classes), get_rank())
-    resumed = _take_up(request, metric, names)
-    if request.save_predictions is not None:
-        predictions = PredictionHook(
-            request.save_predictions, names, len(metric.classes), dataset.reduce_zero_label, fingerprint(parts)
-        )
-        runner.register_hook(predictions)
-        # An image whose prediction is lost is computed again; all processes agree, also where they share no disk.
-        resumed = set().union(*all_gather_object(predictions.written(resumed)))
-    place = {name: index for index, name in enumerate(names)}
-    loop.dataloader.batch_sampler.leave_out([place[name] for name in resumed])
-
-    progress = ProgressHook()
-    runner.register_hook(progress)
-    if request.show_dir is not None:
-        runner.register_hook(OverlayHook(request.show_dir, names))
     begin = time.perf_counter()
     try:
-        runner.test()
-    finally:
-        progress.close()
-    wall = time.perf_counter() - begin
-
-    times = {
-        'wall': wall,
-        'images': len(names) - len(resumed),
-        'resumed': len(resumed),
-        'stages': STOPWATCH.seconds(),
-    }
-    selection = {
-        'official': config.get('images', len(dataset)),
-        'official_list': None if deviation is None else deviation.record(),
-        'limit': request.limit,
-        'subset': str(request.subset) if request.subset else None,
-    }
-    record = result_record(
-        config,
-        model,
-        names,
-        parts,
-        class_scores(metric),
-        times,
-        selection,
-        {k: str(v) for k, v in request.overrides.items()},
-    )
-    if is_main_process():
-        write_json(request.work_dir / 'result.json', record)
-    return record
-
-
-def _build_runner(config: Config) -> Runner:
-    config.model_wrapper_cfg = dict(type='Unwrapped')
-    config.test_dataloader.pin_memory = torch.cuda.is_available()
-    with warnings.catch_warnings():
-        # mmengine warns of hooks and optimizers that a test has no use for.
-        warnings.simplefilter('ignore')
-        return Runner.from_cfg(config)
-
-
-def _join_processes_on_cpu(launcher: str) -> None:
-    """A gloo group: mmengine's own set-up wants a GPU a process."""
-    if launcher != 'pytorch':
-        raise BenchError(f'--launcher {launcher} needs a GPU a process; on CPUs use torchrun and --launcher pytorch')
-    if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group('gloo')
-
-
-def check_settings(model: ConfigDict) -> None:
-    """See that the method exists, and that it, its backbone and its refinement have all the settings given."""
-    methods = {
-        name: cls
-        for name, cls in MODELS.module_dict.items()
-        if inspect.isclass(cls) and issubclass(cls, TrainingFreeSegmentor)
-    }
-    if model.type not in methods:
-        raise BenchError(f'unknown method "{model.type}"{did_you_mean(model.type, methods)}')
-    # A method hands the settings that are not its own to the class above it.
-    own = [cls for cls in methods[model.type].__mro__ if issubclass(cls, TrainingFreeSegmentor)]
-    parts = (('model', own, model), ('model.backbone', [FrozenCLIP], model.get('backbone')))
-    for where, classes, settings in (*parts, ('model.refine', [PAMR], model.get('refine'))):
-        known = {name for cls in classes for name in inspect.signature(cls).parameters} - {'kwargs'} | {'type'}
-        if not isinstance(settings, dict | None):
-            raise BenchError(f'{where} is {settings!r}; it must be a group of settings: {where}.KEY=VALUE')
-        for key in settings or ():
-            if key not in known:
-                raise BenchError(f'there is no setting {where}.{key}{did_you_mean(key, known)}')
-
-
-def check_classes(config: Config, classes: tuple[str, ...]) -> None:
-    vocabulary = Vocabulary(config.model.class_names)
-    if len(vocabulary) != len(classes):
-        raise BenchError(
-            f'class names: {vocabulary.path} has {len(vocabulary)} classes, '
-            f'but {config.test_dataloader.dataset.type} has {len(classes)}'
-        )
-
-
-def _take_up(request: Request, metric: ConfusionMetric, names: list[str]) -> set[str]:
-    """Names of the images that an earlier run finished; without ``resume`` its journal is put aside."""
-    journal = metric.journal
-    if request.resume:
-        wanted = set(names)
-        # All processes agree on what is finished, also where they share no disk.
-        for part in all_gather_object(journal.read()):
-            metric.images.update({name: cells for name, cells in part.items() if name in wanted})
-        return set(metric.images)
-    if is_main_process():
-        result = request.work_dir / 'result.json'
-        unfinished = not result.exists()
-        if journal.set_aside(result) and unfinished:
+        _loop(opened, counters, seen, files)
+    except BaseException:
+        kept = max((len(seen[key]) + len(counter.counted) for key, counter in counters.items()), default=0)
+        if kept and is_main_process():
             print(
-                f'note: the images of an unfinished run were put aside in {journal.folder}; to go on with it '
-                'after all, take the dates off the names of its files and use --resume'
+                f'note: {kept:,} of {len(opened.names):,} images are finished and kept in {store.folder}; the same '
+                'command goes on with the rest',
+                file=sys.stderr,
             )
-    barrier()
-    return set()
+        raise
+    finally:
+        for counter in counters.values():
+            counter.journal.close()
+    session = {
+        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        'wall': time.perf_counter() - begin,
+        'images': len(opened.names) - min(map(len, seen.values())),
+        'leaves': len(seen),
+        'stages': STOPWATCH.seconds(),
+        'device': device_record(opened.device),
+    }
+    for key, counter in counters.items():
+        parts = all_gather_object(counter.counted)
+        if is_main_process():
+            images = dict(finished[key])
+            for part in parts:
+                images |= part
+            _put(opened, store, key, images, session)
 
 
-def class_scores(metric: ConfusionMetric) -> dict[str, object]:
-    """Summary and per-class scores of a finished metric, as a result record has them."""
-    confusion = metric.total()
-    scores = metric.scores(confusion)
-    truth = confusion.sum(1)
-    per_class = [
-        {'class': name, 'IoU': 100 * float(iou), 'Acc': 100 * float(accuracy), 'pixels': int(pixels)}
-        for name, iou, accuracy, pixels in zip(metric.classes, scores.iou, scores.accuracy, truth, strict=True)
-    ]
-    return {'metrics': scores.percent(), 'pixels': int(np.sum(truth)), 'per_class': per_class}
+def _put(opened: OpenPass, store: Store, key: str, images: dict[str, Finished], session: dict) -> None:
+    missing = opened.missing(key, {name: image.digest for name, image in images.items()})
+    if missing:
+        leaf = opened.leaf_of(key)
+        raise BenchError(f'{leaf.name}: {len(missing)} images were not computed, the first {missing[0]}')
+    entry = store.get(key)
+    sessions = [*(entry.about['sessions'] if entry else []), session]
+    about = {'parts': opened.parts[opened.places[key]], 'classes': opened.classes(key), 'sessions': sessions}
+    store.put(key, about, images)
+
+
+def _loop(
+    opened: OpenPass, counters: Mapping[str, LeafCounter], seen: Mapping[str, set[str]], files: Sequence[ImageFiles]
+) -> None:
+    """Lead this process's share of the images that some leaf lacks through mmengine's test loop."""
+    opened.model.finished = opened.finished_members(seen)
+    loader = _loader(opened)
+    if not len(loader.batch_sampler):
+        return
+    _share_texts(opened, counters)
+    key, counter = next(iter(counters.items()))
+    progress = ProgressHook(
+        opened.title, opened.leaf_of(key).name, counter, len(set.intersection(*seen.values())), len(opened.names)
+    )
+    settings = opened.leaves[0].config
+    with tempfile.TemporaryDirectory() as folder:
+        runner = Runner(
+            model=opened.model,
+            work_dir=folder,
+            test_dataloader=loader,
+            test_cfg=dict(type='TestLoop'),
+            test_evaluator=Evaluator(list(counters.values())),
+            default_hooks=settings.default_hooks,
+            default_scope='mmseg',
+            launcher='pytorch' if get_world_size() > 1 else 'none',
+            env_cfg=settings.env_cfg,
+            log_level='WARNING',
+            cfg=Config(dict(default_scope='mmseg', model_wrapper_cfg=dict(type='Unwrapped'))),
+            # Runners of one name, by default the second they begin in, would share things in a folder that is gone.
+            experiment_name=uuid.uuid4().hex,
+        )
+        for hook in (*files, progress):
+            runner.register_hook(hook)
+        try:
+            runner.test()
+        finally:
+            progress.close()
+
+
+def _loader(opened: OpenPass) -> DataLoader:
+    settings = opened.leaves[0].config.test_dataloader
+    # mmengine's own sampler type is asked for its dataset only.
+    sampler = FixedBatches(type('Whole', (), dict(dataset=opened.data))(), settings.batch_size)
+    sampler.leave_out(frozenset.intersection(*opened.model.finished.values()))
+    return DataLoader(
+        opened.data,
+        batch_sampler=sampler,
+        num_workers=settings.num_workers,
+        collate_fn=pseudo_collate,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _share_texts(opened: OpenPass, keys: Iterable[str]) -> None:
+    """Encode class names, in the first process alone: another kind of processor would round otherwise."""
+    with telling(f'{opened.title}: class names'), STOPWATCH.stage('text', opened.device):
+        members = [opened.member_of(key) for key in keys]
+        if is_main_process():
+            texts = [text_of(member.backbone, member.vocabulary) for member in members]
+        if get_world_size() > 1:
+            parts = [[part.cpu() for part in text] for text in texts] if is_main_process() else None
+            for member, text in zip(members, _from_main(parts), strict=True):
+                member.backbone.texts[member.vocabulary] = Text(*(part.to(opened.device) for part in text))
+
+
+def read_results(opened: OpenPass, store: Store) -> dict[Leaf, Result]:
+    """Read the leaves of a pass; none of them in processes that are not the first.
+
+    Raises:
+        BenchError: a file of the store is damaged.
+    """
+    if not is_main_process():
+        return {}
+    entries: dict[str, Entry] = {}
+    results = {}
+    for place, (leaf, key) in enumerate(zip(opened.leaves, opened.keys, strict=True)):
+        if key not in entries:
+            entries[key] = store.get(key)
+        record = result_record(
+            leaf,
+            opened.members[place],
+            opened.dataset(leaf),
+            opened.deviation(leaf),
+            opened.selection,
+            opened.names,
+            entries[key],
+        )
+        results[leaf] = Result(record, {name: entries[key].images[name].cells for name in opened.names})
+    return results
+
+
+def _wait_for(opened: OpenPass, store: Store) -> dict[Leaf, Result]:
+    """Until all of a pass is in the store; what another process gave back unfinished is computed here."""
+    if is_main_process():
+        print(f'waiting for another process, which computes {opened.title}', file=sys.stderr)
+    while not _run_pass(opened, store):
+        time.sleep(PATIENCE)
+    return read_results(opened, store)

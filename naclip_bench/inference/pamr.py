@@ -58,6 +58,12 @@ class PAMR:
         self.dilations = tuple(dilations)
         self.query_chunk = query_chunk
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PAMR) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(vars(self).values()))
+
     def __call__(self, logits: PixelLogits, image: Tensor, near: Neighborhood | None = None) -> RefinedLogits:
         """Refined logits at the original resolution.
 

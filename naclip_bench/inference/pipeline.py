@@ -6,30 +6,46 @@ A method on its own goes the same way, as the only member, so that shared and se
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable, Sequence
+from typing import Protocol
 
 import torch
+from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ..backbones import FrozenCLIP, Trunk, TrunkNeed
 from ..errors import BenchError, is_out_of_memory
 from ..timing import STOPWATCH
 from .decide import NOT_FINITE
-from .pamr import Neighborhood, RefinedLogits
+from .pamr import PAMR, Neighborhood, RefinedLogits
 from .stitch import PixelLogits
 from .windows import Windows
-
-if TYPE_CHECKING:
-    from mmseg.structures import SegDataSample
-
-    from ..methods.base import TrainingFreeSegmentor
 
 Logits = PixelLogits | RefinedLogits
 
 
-def patch_logits(
-    members: Sequence[TrainingFreeSegmentor], images: Tensor
-) -> dict[Hashable, tuple[Tensor, Sequence[object]]]:
+class Member(Protocol):
+    """What is asked of a method; :class:`naclip_bench.methods.base.TrainingFreeSegmentor` says what each is."""
+
+    backbone: FrozenCLIP
+    window: int | None
+    stride: int
+    window_batch: int | None
+    refine: PAMR | None
+
+    @property
+    def need(self) -> TrunkNeed: ...
+    @property
+    def tokens_key(self) -> Hashable: ...
+    @property
+    def logits_key(self) -> Hashable: ...
+    def batch_of_windows(self, device: torch.device) -> int: ...
+    def tokens(self, trunk: Trunk) -> Tensor: ...
+    def patch_logits(self, tokens: Tensor, trunk: Trunk) -> tuple[Tensor, Sequence[object]]: ...
+    def decide(self, logits: Logits) -> Tensor: ...
+
+
+def patch_logits(members: Sequence[Member], images: Tensor) -> dict[Hashable, tuple[Tensor, Sequence[object]]]:
     """Patch logits of windows (N, 3, H, W) after one pass of the trunk.
 
     Returns:
@@ -40,22 +56,21 @@ def patch_logits(
         trunks = backbone.trunks(images, [member.need for member in members])
     tokens, logits = {}, {}
     for member, trunk in zip(members, trunks, strict=True):
-        if member.logits_key in logits:
-            continue
-        text = member.text[0]
-        if member.tokens_key not in tokens:
-            with STOPWATCH.stage('method', backbone.device):
-                tokens[member.tokens_key] = member.dense_tokens(trunk).float()
-        with STOPWATCH.stage('stitch+decide', backbone.device):
-            matched = member.match(tokens[member.tokens_key], text, trunk)
-            patches = matched.transpose(1, 2).unflatten(2, trunk.grid)
-            logits[member.logits_key] = patches, member.notes(tokens[member.tokens_key], trunk)
+        key = member.logits_key
+        if key not in logits:
+            of_tokens = member.tokens_key
+            if of_tokens not in tokens:
+                tokens[of_tokens] = member.tokens(trunk)
+            logits[key] = member.patch_logits(tokens[of_tokens], trunk)
     return logits
 
 
 @torch.no_grad()
 def pixel_logits(
-    members: Sequence[TrainingFreeSegmentor], images: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
+    members: Sequence[Member],
+    images: Sequence[Tensor],
+    sizes: Sequence[tuple[int, int]],
+    tell: Callable[[float], None] = lambda share: None,
 ) -> list[list[Logits]]:
     """Logits of images at the original ``sizes``, refined where a member's config says so; a list for each member.
 
@@ -63,27 +78,30 @@ def pixel_logits(
     the trunk.
 
     Args:
-        members: methods that own one and the same backbone.
+        members: methods; those that own one and the same backbone share it.
         images: (3, H, W) each, of any sizes, normalized.
         sizes: (H, W) of the original images.
+        tell: told of each part of the windows, over all members, that is done; the parts add up to 1.
     """
     results: list[list[Logits]] = [[] for _ in members]
     near: dict[Hashable, list[Neighborhood]] = {}
     alike: dict[tuple, list[int]] = defaultdict(list)
     for index, member in enumerate(members):
-        alike[member.window, member.stride, member.window_batch].append(index)
+        alike[id(member.backbone), member.window, member.stride, member.window_batch].append(index)
     for indices in alike.values():
         group = [members[index] for index in indices]
-        for index, logits in zip(indices, _pixel_logits_of_like(group, images, sizes, near), strict=True):
+        of_group = _pixel_logits_of_like(group, images, sizes, near, lambda share: tell(share / len(alike)))
+        for index, logits in zip(indices, of_group, strict=True):
             results[index] = logits
     return results
 
 
 def _pixel_logits_of_like(
-    members: Sequence[TrainingFreeSegmentor],
+    members: Sequence[Member],
     images: Sequence[Tensor],
     sizes: Sequence[tuple[int, int]],
     near: dict[Hashable, list[Neighborhood]],
+    tell: Callable[[float], None],
 ) -> list[list[Logits]]:
     """What :func:`pixel_logits` says, of members with like windows; ``near`` collects what refinements know."""
     first = members[0]
@@ -95,7 +113,8 @@ def _pixel_logits_of_like(
     for index, crop in enumerate(crops):
         by_shape[tuple(crop.shape)].append(index)
 
-    of_windows: dict[Hashable, list] = {member.logits_key: [None] * len(crops) for member in members}
+    keys = [member.logits_key for member in members]
+    of_windows: dict[Hashable, list] = {key: [None] * len(crops) for key in keys}
     for indices in by_shape.values():
         # As few batches as can be, and of like size: a small last one would cost as much as a large one.
         for chunk in torch.tensor(indices).tensor_split(-(-len(indices) // batch)):
@@ -105,6 +124,7 @@ def _pixel_logits_of_like(
             for key, out in patch_logits(members, crops_together).items():
                 for index, *logits_and_note in zip(chunk, *out, strict=True):
                     of_windows[key][index] = logits_and_note
+            tell(len(chunk) / len(crops))
 
     of_images: dict[Hashable, list[PixelLogits]] = defaultdict(list)
     for key, of_crops in of_windows.items():
@@ -115,8 +135,8 @@ def _pixel_logits_of_like(
                 of_images[key].append(PixelLogits(torch.stack(logits), windows, tuple(size), notes))
             first_window += len(windows)
     results: list[list[Logits]] = []
-    for member in members:
-        logits, refine = of_images[member.logits_key], member.refine
+    for member, key in zip(members, keys, strict=True):
+        logits, refine = of_images[key], member.refine
         if refine is not None:
             with STOPWATCH.stage('refine', device):
                 if refine.dilations not in near:
@@ -129,25 +149,41 @@ def _pixel_logits_of_like(
 
 @torch.no_grad()
 def segment(
-    members: Sequence[TrainingFreeSegmentor], images: Sequence[Tensor], samples: Sequence[SegDataSample]
+    members: Sequence[Member],
+    images: Sequence[Tensor],
+    samples: Sequence[SegDataSample],
+    tell: Callable[[float], None] = lambda share: None,
 ) -> list[list[Tensor]]:
-    """Labels (H, W) int64 of every image at its original size; a list for each member.
+    """Segment images: labels (H, W) int64 of each at its original size; a list for each member.
+
+    Args:
+        members, images, tell: see :func:`pixel_logits`.
+        samples: say the original sizes, and what the images are called.
 
     Raises:
-        BenchError: a logit is not finite, or memory ran out; says of which image, or which setting to lower.
+        BenchError: an image is smaller than a patch, a logit is not finite, or memory ran out; says of which image, and
+            which setting to change.
     """
     sizes = [tuple(sample.ori_shape[:2]) for sample in samples]
+    patch = max(member.backbone.patch for member in members)
+    for image, sample, size in zip(images, samples, sizes, strict=True):
+        height, width = image.shape[-2:]
+        if min(height, width) < patch:
+            raise BenchError(
+                f'{_name(sample)} is {size[0]} x {size[1]} pixels and {height} x {width} when resized, smaller than a '
+                f'patch of {patch}; leave it out of the list, or resize to more in the pipeline'
+            )
     try:
         labels = [
             [member.decide(logits) for logits in of_member]
-            for member, of_member in zip(members, pixel_logits(members, images, sizes), strict=True)
+            for member, of_member in zip(members, pixel_logits(members, images, sizes, tell), strict=True)
         ]
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         refined = any(member.refine for member in members)
         raise BenchError(
-            'out of memory; lower model.window_batch, test_dataloader.batch_size'
+            f'out of memory at {", ".join(map(_name, samples))}; lower model.window_batch, test_dataloader.batch_size'
             f'{" or model.refine.query_chunk" if refined else ""} (they change no result but by rounding)'
         ) from None
     # The one wait for the device in a batch.
@@ -156,7 +192,11 @@ def segment(
         if bad:
             sample = samples[index % len(samples)]
             raise BenchError(
-                f'the logits of {sample.metainfo.get("img_path", "an image")} are not finite (NaN or infinite); '
-                f'check the weights "{members[0].backbone.weights_name}", or use --precision fp32 or bf16'
+                f'the logits of {_name(sample)} are not finite (NaN or infinite); check the weights '
+                f'"{members[0].backbone.weights_name}", or set model.backbone.precision to fp32 or bf16'
             )
     return labels
+
+
+def _name(sample: SegDataSample) -> str:
+    return str(sample.metainfo.get('img_path', 'an image'))

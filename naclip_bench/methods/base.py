@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Sequence
-from functools import cached_property
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..backbones import FrozenCLIP, Trunk, TrunkNeed
-from ..backbones.text import text_vectors
+from ..backbones.text import Text, text_of
 from ..datasets.preprocessor import ImagePreprocessor
 from ..errors import BenchError
 from ..inference.decide import decide
@@ -23,6 +23,10 @@ from ..inference.pipeline import pixel_logits, segment
 from ..inference.stitch import PixelLogits
 from ..timing import STOPWATCH
 from ..vocabulary import Vocabulary
+from .stages import LABELS, LOGITS, TOKENS, ReadFrom, frozen
+
+#: Attributes of every mmseg model, and those that a run sets and unsets: no settings of a method.
+NO_SETTINGS = frozenset({*vars(nn.Module()), 'init_cfg', '_is_init', 'readable'})
 
 #: Windows that go through the backbone together where the config does not say: what keeps each kind of device busy.
 WINDOW_BATCH = {'cpu': 16, 'cuda': 128}
@@ -52,10 +56,19 @@ class TrainingFreeSegmentor(BaseSegmentor):
     #: Blocks of the trunk, from 0, whose output tokens or attention maps the method looks at.
     inner_outputs: tuple[int, ...] = ()
     inner_attention: tuple[int, ...] = ()
+    #: Modules beside those that every run imports whose version can move a number.
+    modules: tuple[str, ...] = ()
     #: How the position embedding is interpolated; see :func:`interpolate_positions`.
     positions = 'sclip'
-    #: :meth:`dense_tokens` depends on the class names and on what follows them.
+    #: :meth:`dense_tokens` depends on the class names and on what follows them; only then it can read them.
     reads_text = False
+
+    # What tokens do not depend on, and what logits do not either: methods that differ in nothing else share them.
+    vocabulary = ReadFrom(LOGITS)
+    logit_scale = ReadFrom(LABELS)
+    prob_thd = ReadFrom(LABELS)
+    area_thd = ReadFrom(LABELS)
+    refine = ReadFrom(LABELS)
 
     def __init__(
         self,
@@ -72,6 +85,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
         data_preprocessor: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
+        self.readable = LABELS
         self.vocabulary = Vocabulary(class_names, templates)
         self.backbone = backbone if isinstance(backbone, FrozenCLIP) else FrozenCLIP(**(backbone or {}))
         if data_preprocessor is None:
@@ -89,9 +103,6 @@ class TrainingFreeSegmentor(BaseSegmentor):
         self.window, self.stride, self.window_batch = window, stride, window_batch
         self.logit_scale, self.prob_thd, self.area_thd = logit_scale, prob_thd, area_thd
         self.align_corners = False
-        # Members of one model that have the same key here share tokens or logits; alone, a method shares with nobody.
-        self.tokens_key: Hashable = id(self)
-        self.logits_key: Hashable = id(self)
 
     # ---- what a method is
 
@@ -160,20 +171,58 @@ class TrainingFreeSegmentor(BaseSegmentor):
         """How many windows go through the backbone together."""
         return self.window_batch or WINDOW_BATCH.get(device.type, WINDOW_BATCH['cuda'])
 
-    @cached_property
-    def text(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Unit text vectors (Q, D), the class and the multiplicity of each query, on the backbone's device."""
-        device, vocabulary = self.backbone.device, self.vocabulary
-        with STOPWATCH.stage('text', device):
-            vectors = text_vectors(self.backbone, vocabulary.queries, vocabulary.templates)
-        return vectors, vocabulary.query_class.to(device), vocabulary.multiplicity.to(device)
+    @property
+    def text(self) -> Text:
+        """The vocabulary as the backbone sees it."""
+        with STOPWATCH.stage('text', self.backbone.device):
+            return text_of(self.backbone, self.vocabulary)
+
+    @property
+    def tokens_key(self) -> Hashable:
+        """What tokens depend on: methods for which it is equal share them."""
+        return self._decided_by(LABELS if self.reads_text else TOKENS)
+
+    @property
+    def logits_key(self) -> Hashable:
+        """What patch logits depend on: methods for which it is equal share them."""
+        return self._decided_by(LABELS if self.reads_text else LOGITS)
+
+    def _decided_by(self, stage: int) -> Hashable:
+        own = {
+            name: value
+            for name, value in vars(self).items()
+            if name not in NO_SETTINGS and getattr(getattr(type(self), name, None), 'stage', TOKENS) <= stage
+        }
+        # Parts with weights are shared where they are the very same.
+        parts = {**self._modules, **self._parameters, **self._buffers}
+        parts = {name: id(part) for name, part in parts.items() if name != 'data_preprocessor'}
+        return type(self), frozen(own), frozen(parts)
+
+    @contextmanager
+    def _reading(self, stage: int) -> Iterator[None]:
+        self.readable = LABELS if self.reads_text else stage
+        try:
+            yield
+        finally:
+            self.readable = LABELS
+
+    def tokens(self, trunk: Trunk) -> Tensor:
+        """Run :meth:`dense_tokens`, which sees what tokens may depend on alone; (N, 1 + h * w, embed_dim) in fp32."""
+        with STOPWATCH.stage('method', self.backbone.device), self._reading(TOKENS):
+            return self.dense_tokens(trunk).float()
+
+    def patch_logits(self, tokens: Tensor, trunk: Trunk) -> tuple[Tensor, Sequence[object]]:
+        """Run :meth:`match` and :meth:`notes`: logits (N, Q, h, w), and the notes on each window."""
+        vectors = self.text.vectors
+        with STOPWATCH.stage('stitch+decide', self.backbone.device), self._reading(LOGITS):
+            matched = self.match(tokens, vectors, trunk)
+            return matched.transpose(1, 2).unflatten(2, trunk.grid), self.notes(tokens, trunk)
 
     def window_tokens(self, images: Tensor) -> tuple[Tensor, Trunk]:
         """Output tokens (N, 1 + h * w, embed_dim) of windows (N, 3, H, W) in fp32, and the trunk they came from."""
         with STOPWATCH.stage('trunk', self.backbone.device):
             trunk = self.backbone.trunks(images, [self.need])[0]
-        with STOPWATCH.stage('method', self.backbone.device):
-            return self.dense_tokens(trunk).float(), trunk
+        return self.tokens(trunk), trunk
 
     def decide(self, logits: PixelLogits | RefinedLogits) -> Tensor:
         """Labels (H, W) int64 of one image; -1 where a logit is not finite."""

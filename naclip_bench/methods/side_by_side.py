@@ -1,13 +1,12 @@
 """Several methods on one frozen CLIP: images are cut and the trunk is run once for all.
 
-Members that are the same method also share its tokens, and with the same class names the logits: what is left of each
-is its refinement, thresholds and decision.
+What else they share follows from what they are: methods whose tokens depend on the same settings share tokens, and with
+the same class names the logits; see :mod:`.stages`. What is left of each is its refinement, thresholds and decision.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from mmseg.models.segmentors import BaseSegmentor
@@ -16,12 +15,8 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from ..backbones import FrozenCLIP
-from ..datasets.preprocessor import ImagePreprocessor
+from ..errors import BenchError
 from ..inference.pipeline import segment
-
-#: Settings that come behind the patch tokens, and those behind the patch logits.
-OF_VOCABULARY = ('class_names', 'templates')
-OF_DECISION = ('logit_scale', 'prob_thd', 'area_thd', 'refine')
 
 
 @MODELS.register_module()
@@ -31,23 +26,25 @@ class SideBySide(BaseSegmentor):
     Args:
         members: name of each member and its config without ``backbone``: a method, or one method with other settings.
         backbone: arguments of :class:`FrozenCLIP`.
+
+    Attributes:
+        finished: of each member, indices of the images (``sample_idx``) that it need not see again.
+        tell: told of each part of a batch that is done; see :func:`segment`.
+
+    Raises:
+        BenchError: members prepare images in different ways.
     """
 
     def __init__(self, members: dict[str, dict], backbone: dict | None = None) -> None:
         clip = FrozenCLIP(**(backbone or {}))
-        super().__init__(data_preprocessor=ImagePreprocessor.of(clip.colors))
-        self.members = nn.ModuleDict()
-        for name, config in members.items():
-            member = MODELS.build(dict(config, backbone=clip))
-            of_tokens = of_logits = config
-            if not member.reads_text:
-                of_logits = {key: value for key, value in config.items() if key not in OF_DECISION}
-                of_tokens = {key: value for key, value in of_logits.items() if key not in OF_VOCABULARY}
-            member.logits_key, member.tokens_key = (json.dumps(key, sort_keys=True) for key in (of_logits, of_tokens))
-            self.members[name] = member
-
-        #: Images, by their ``sample_idx``, that a member need not see again.
+        built = {name: MODELS.build(dict(config, backbone=clip)) for name, config in members.items()}
+        first = next(iter(built.values())).data_preprocessor
+        if any(_differ(first, member.data_preprocessor) for member in built.values()):
+            raise BenchError('methods side by side need the same data_preprocessor')
+        super().__init__(data_preprocessor=first)
+        self.members = nn.ModuleDict(built)
         self.finished: dict[str, frozenset[int]] = {}
+        self.tell: Callable[[float], None] = lambda share: None
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[Tensor], data_samples: list[SegDataSample]) -> list[SegDataSample]:
@@ -62,7 +59,7 @@ class SideBySide(BaseSegmentor):
         members = {
             name: member for name, member in self.members.items() if not wanted <= self.finished.get(name, frozenset())
         }
-        labels = segment(list(members.values()), inputs, data_samples) if members else []
+        labels = segment(list(members.values()), inputs, data_samples, self.tell) if members else []
         for index, sample in enumerate(data_samples):
             sample.predictions = {name: of[index].short() for name, of in zip(members, labels, strict=True)}
         return data_samples
@@ -71,3 +68,8 @@ class SideBySide(BaseSegmentor):
         raise NotImplementedError('ask one of the members')
 
     encode_decode = _forward = loss = extract_feat
+
+
+def _differ(one: nn.Module, other: nn.Module) -> bool:
+    pairs = zip(one.buffers(), other.buffers(), strict=True) if type(one) is type(other) else ()
+    return type(one) is not type(other) or not all(torch.equal(*pair) for pair in pairs)

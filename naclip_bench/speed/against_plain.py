@@ -22,7 +22,8 @@ from torch.nn import functional as F
 from ..datasets.check import build_dataset
 from ..errors import BenchError
 from ..evaluation.confusion import confusion_matrix
-from ..evaluation.run import check_classes, check_settings
+from ..evaluation.leaf import Leaf, Selection
+from ..evaluation.opened import Pass
 from ..inference.windows import Windows
 from ..methods.base import TrainingFreeSegmentor
 from ..timing import STOPWATCH
@@ -71,9 +72,8 @@ def benchmark(config: Config, limit: int, with_plain: bool = True) -> Measured:
     """
     torch.manual_seed(0)
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    check_settings(config.model)
+    Pass([Leaf(config.dataset, config)]).check(Selection())
     dataset = build_dataset(config.test_dataloader.dataset)
-    check_classes(config, dataset.metainfo['classes'])
     size, count = config.test_dataloader.batch_size, min(limit, len(dataset))
     if count < 1:
         raise BenchError(f'--limit is {limit}; it must be at least 1')

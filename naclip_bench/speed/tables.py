@@ -17,10 +17,11 @@ from rich.table import Column, Table
 
 from ..console import print_whole
 from ..errors import BenchError
+from ..evaluation.journal import Journal
+from ..evaluation.leaf import Leaf
+from ..evaluation.opened import OpenPass, Pass
 from ..tables.compare import Compared
-from ..tables.plan import Leaf, Options, Pass, Plan
-from ..tables.run import OpenPass
-from ..tables.store import Store
+from ..tables.plan import Options, Plan
 
 
 @dataclass
@@ -48,18 +49,17 @@ class _Batches:
     """A pass that is computed batch by batch, into a store of its own."""
 
     def __init__(self, pass_: Pass, options: Options, folder: Path) -> None:
-        self.of = OpenPass(pass_, options)
+        self.of = OpenPass(pass_, options.selection)
         self.size = pass_.leaves[0].config.test_dataloader.batch_size
-        store = Store(folder)
-        self.evaluator = Evaluator([self.of.metric(store, key, {}) for key in self.of.places])
+        self.evaluator = Evaluator([self.of.counter(key, Journal(folder / key)) for key in self.of.places])
 
     def warm_up(self) -> None:
         """Make text vectors, caches and kernels."""
-        self.of.model.test_step(pseudo_collate([self.of.datasets[0]]))
+        self.of.model.test_step(pseudo_collate([self.of.data[0]]))
 
     def seconds(self, batch: Sequence[int]) -> float:
         begin = time.perf_counter()
-        data = pseudo_collate([self.of.datasets[index] for index in batch])
+        data = pseudo_collate([self.of.data[index] for index in batch])
         self.evaluator.process(self.of.model.test_step(data), data)
         if torch.cuda.is_available():
             torch.cuda.synchronize()

@@ -14,8 +14,8 @@ import numpy as np
 from mmseg.registry import METRICS
 
 from ..evaluation.confusion import Scores
-from .plan import Leaf
-from .store import Result
+from ..evaluation.leaf import Leaf
+from ..evaluation.run import Result
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95

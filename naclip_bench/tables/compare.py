@@ -10,9 +10,10 @@ import numpy as np
 
 from ..datasets.check import is_drawn
 from ..errors import BenchError, did_you_mean
+from ..evaluation.leaf import Leaf
+from ..evaluation.run import Result
 from .bootstrap import RESAMPLES, Images, Paired, paired
-from .plan import Leaf, Plan
-from .store import Result
+from .plan import Plan
 from .tables import Row, find_table
 
 #: Images that are shown of a comparison.
@@ -137,7 +138,7 @@ def compare(first: Compared, second: Compared, results: Mapping[Leaf, Result]) -
     return [
         _compare((first.label, second.label), dataset, (leaf, second.leaves[dataset]), results)
         for dataset, leaf in first.leaves.items()
-        if second.leaves.get(dataset, leaf) is not leaf
+        if second.leaves.get(dataset, leaf) is not leaf and {leaf, second.leaves[dataset]} <= results.keys()
     ]
 
 

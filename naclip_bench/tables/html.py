@@ -11,10 +11,10 @@ from mmseg.registry import TRANSFORMS
 from PIL import Image
 
 from ..errors import BenchError
+from ..evaluation.leaf import Leaf
 from .bootstrap import RESAMPLES
 from .compare import Differing
 from .papers import PAPERS
-from .plan import Leaf
 from .report import MARKS, Block, Line, Number, Report, images, text
 
 TEMPLATE = Path(__file__).with_name('report.html.j2')

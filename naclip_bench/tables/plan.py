@@ -1,4 +1,4 @@
-"""What a set of tables needs, each thing once: leaves (one number's worth of labels) and the passes that share them.
+"""What a set of tables needs, each thing once: leaves, and the passes that share them.
 
 A leaf is a config with a row's settings on one dataset; the same leaf may stand in several cells. Leaves whose
 images, sizes and weights are the same make one pass: images are decoded once, the trunk runs once a kind of window,
@@ -8,8 +8,7 @@ then each method's own part, each vocabulary, each setting (see :class:`SideBySi
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +18,9 @@ from PIL import Image
 
 from ..configuration import config_names, load_config
 from ..datasets.check import build_dataset, image_names, is_drawn, select
-from ..datasets.same_images import image_key
 from ..errors import BenchError, did_you_mean
+from ..evaluation.leaf import Leaf, Selection
+from ..evaluation.opened import Pass, passes_of
 from ..inference.windows import Windows
 from .papers import Value
 from .tables import Row, TableSpec
@@ -34,7 +34,7 @@ class Options:
         datasets: only these datasets; None: all of a table.
         rows: only rows that are called so (see :meth:`TableSpec.calls`), or where no row is, those whose names hold one
             of these; None: all.
-        limit, subset: see :func:`select`.
+        limit, subset: see :class:`Selection`.
     """
 
     datasets: tuple[str, ...] | None = None
@@ -46,19 +46,9 @@ class Options:
     limit: int | None = None
     subset: Path | None = None
 
-
-@dataclass(eq=False)
-class Leaf:
-    """One config on one dataset, computed once however many cells show it."""
-
-    name: str
-    config: Config
-    overrides: dict[str, object]
-
     @property
-    def dataset_key(self) -> str:
-        """Of the ground truth: leaves with the same key are scored against the same masks."""
-        return json.dumps(self.config.test_dataloader.dataset.to_dict(), sort_keys=True, default=str)
+    def selection(self) -> Selection:
+        return Selection(self.limit, self.subset)
 
 
 @dataclass
@@ -72,17 +62,6 @@ class Cell:
     paper: Value | None
     leaf: Leaf | None = None
     closed_form: float | None = None
-
-
-@dataclass
-class Pass:
-    """Leaves that share images, sizes and weights."""
-
-    leaves: list[Leaf]
-
-    @property
-    def title(self) -> str:
-        return ', '.join(dict.fromkeys(leaf.config.dataset for leaf in self.leaves))
 
 
 @dataclass
@@ -159,15 +138,6 @@ def _leaf(row: Row, dataset: str, options: Options, leaves: dict[str, Leaf]) -> 
         default=str,
     )
     return leaves.setdefault(content, Leaf(name, config, overrides))
-
-
-def passes_of(leaves: Iterable[Leaf]) -> list[Pass]:
-    """Leaves by what they share."""
-    shared: dict[tuple, list[Leaf]] = defaultdict(list)
-    for leaf in leaves:
-        backbone = json.dumps(leaf.config.model.backbone.to_dict(), sort_keys=True, default=str)
-        shared[(*image_key(leaf.config.test_dataloader.dataset), backbone)].append(leaf)
-    return [Pass(group) for group in shared.values()]
 
 
 @dataclass

@@ -21,11 +21,11 @@ import torch
 from ..configuration import Overrides, load_config
 from ..datasets.check import list_hash
 from ..errors import BenchError, CommandParser, bench_error_in, did_you_mean
-from ..evaluation.record import write_json
-from .plan import Leaf, Options, Pass, passes_of
-from .run import Compute, OpenPass, run_pass
-from .spread import environment
-from .store import Result, Store
+from ..evaluation.leaf import Leaf, Selection
+from ..evaluation.opened import OpenPass, Pass, passes_of
+from ..evaluation.run import Result, run
+from ..evaluation.store import Store
+from ..json_files import write_json
 
 #: Version of the file.
 SCHEMA = 1
@@ -155,7 +155,7 @@ class Asked:
 Outcome = Expected | BenchError
 
 
-def run_all(asked: Sequence[Asked], data_root: str | None, store: Store, compute: Compute) -> list[Outcome]:
+def run_all(asked: Sequence[Asked], data_root: str | None, store: Store) -> list[Outcome]:
     """Run everything, in as few passes as the lists of images allow; what stands on other things is not run."""
     outcomes: dict[Asked, Outcome] = {}
     lists: dict[str | None, dict[Leaf, Asked]] = defaultdict(dict)
@@ -164,42 +164,48 @@ def run_all(asked: Sequence[Asked], data_root: str | None, store: Store, compute
             lists[one.subset][one.leaf(data_root)] = one
         except BenchError as error:
             outcomes[one] = error
-    for leaves in lists.values():
+    for subset, leaves in lists.items():
+        selection = Selection(subset=Path(subset) if subset else None)
+
+        def failed(pass_: Pass, error: BenchError, leaves: dict[Leaf, Asked] = leaves) -> None:
+            outcomes.update({leaves[leaf]: error for leaf in pass_.leaves})
+
+        comparable = []
         for pass_ in passes_of(leaves):
-            members = [leaves[leaf] for leaf in pass_.leaves]
             try:
-                outcomes |= _run_members(pass_, members, store, compute)
+                members = _comparable(OpenPass(pass_, selection), leaves, outcomes)
             except BenchError as error:
-                outcomes |= {one: error for one in members}
+                failed(pass_, error)
+            else:
+                comparable += [Pass(members)] if members else []
+        for leaf, result in run(comparable, selection, store, skip=failed).items():
+            outcomes[leaves[leaf]] = _with_value(outcomes[leaves[leaf]], result)
     return [outcomes[one] for one in asked]
 
 
-def _run_members(pass_: Pass, members: list[Asked], store: Store, compute: Compute) -> dict[Asked, Outcome]:
-    subset = members[0].subset
-    open_pass = OpenPass(pass_, Options(subset=Path(subset) if subset else None))
-    outcomes: dict[Asked, Outcome] = {}
-    keys: dict[Asked, str] = {}
-    for place, one in enumerate(members):
-        now = _stands_on(open_pass, place, one)
+def _comparable(opened: OpenPass, leaves: dict[Leaf, Asked], outcomes: dict[Asked, Outcome]) -> list[Leaf]:
+    """The leaves that stand on what their values were recorded with; adds to ``outcomes``."""
+    found = []
+    for place, leaf in enumerate(opened.leaves):
+        one = leaves[leaf]
+        now = _stands_on(opened, place, one)
         if one.recorded is not None and (differing := one.recorded.differences(now)):
             outcomes[one] = BenchError('; '.join(differing))
         else:
-            outcomes[one], keys[one] = now, open_pass.keys[place]
-    run_pass(open_pass, keys.values(), store, compute)
-    for one, key in keys.items():
-        outcomes[one] = _with_value(outcomes[one], store.get(key))
-    return outcomes
+            outcomes[one] = now
+            found.append(leaf)
+    return found
 
 
-def _stands_on(open_pass: OpenPass, place: int, asked: Asked) -> Expected:
+def _stands_on(opened: OpenPass, place: int, asked: Asked) -> Expected:
     """What would be recorded, but for the value and its evidence."""
-    member = open_pass.model.members[f'leaf{place}']
+    member = opened.members[place]
     backbone = member.backbone
     return Expected(
         asked.config,
         asked.overrides,
-        open_pass.leaves[place].config.dataset,
-        {'subset': asked.subset, 'count': len(open_pass.names), 'sha256': list_hash(open_pass.names)},
+        opened.leaves[place].config.dataset,
+        {'subset': asked.subset, 'count': len(opened.names), 'sha256': list_hash(opened.names)},
         {'pretrained': asked.pretrained, 'name': backbone.weights_name, 'sha256': backbone.weights_hash},
         member.vocabulary.sha256,
         member.vocabulary.prompts_sha256,
@@ -212,9 +218,7 @@ def _stands_on(open_pass: OpenPass, place: int, asked: Asked) -> Expected:
     )
 
 
-def _with_value(now: Expected, result: Result | None) -> Expected:
-    if result is None:
-        raise BenchError('another process is computing it; use another --store')
+def _with_value(now: Expected, result: Result) -> Expected:
     record = result.record
     cells = {name: cells.tolist() for name, cells in sorted(result.cells.items())}
     evidence = {
@@ -223,17 +227,16 @@ def _with_value(now: Expected, result: Result | None) -> Expected:
         'result': hashlib.sha256(json.dumps(cells).encode()).hexdigest(),
         'versions': record['versions'],
     }
-    value = record['metrics'][METRIC]
-    return replace(now, value=math.nan if value is None else value, evidence=evidence)
+    return replace(now, value=record['metrics'][METRIC], evidence=evidence)
 
 
 @contextmanager
 def store_for(folder: Path | None) -> Iterator[Store]:
-    """The store asked for, or one for this run alone: results and text vectors of older code would hide a change."""
+    """Open the store asked for, or one for this run alone: what is computed anew is compared."""
     if folder is not None:
         yield Store(folder)
         return
-    with tempfile.TemporaryDirectory() as temporary, environment(NACLIP_BENCH_CACHE=f'{temporary}/text'):
+    with tempfile.TemporaryDirectory() as temporary:
         yield Store(Path(temporary) / 'results')
 
 
@@ -252,7 +255,7 @@ def compare(expected: Expected, outcome: Outcome) -> str | None:
 
 
 def regress(
-    expected: Sequence[Expected], data_root: str | None, pretrained: str | None, store: Store, compute: Compute
+    expected: Sequence[Expected], data_root: str | None, pretrained: str | None, store: Store
 ) -> Iterator[tuple[str, str]]:
     """Run and compare; for each value ``ok``, ``FAIL`` or ``skip``, and a line that says why."""
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -268,7 +271,7 @@ def regress(
         for entry in expected
         if entry.device == device
     ]
-    outcomes = dict(zip(asked, run_all(asked, data_root, store, compute), strict=True))
+    outcomes = dict(zip(asked, run_all(asked, data_root, store), strict=True))
     for one, outcome in outcomes.items():
         wrong = compare(one.recorded, outcome)
         if wrong:
@@ -286,7 +289,7 @@ def regress(
 
 
 def record(
-    path: Path, asked: Sequence[Asked], data_root: str | None, store: Store, compute: Compute
+    path: Path, asked: Sequence[Asked], data_root: str | None, store: Store
 ) -> list[tuple[Expected, Expected | None]]:
     """Run and write what comes out as expected; each new value, and the one that it takes the place of.
 
@@ -294,7 +297,7 @@ def record(
         BenchError: something cannot be run, or is NaN; nothing is written.
     """
     before = {entry.place: entry for entry in read_expected(path)}
-    outcomes = run_all(asked, data_root, store, compute)
+    outcomes = run_all(asked, data_root, store)
     for one, outcome in zip(asked, outcomes, strict=True):
         if isinstance(outcome, BenchError):
             raise outcome

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from decimal import ROUND_HALF_UP, Decimal
 
+from ..evaluation.leaf import Leaf
+from ..evaluation.run import Result
 from .bootstrap import Interval, intervals
 from .compare import Comparison
-from .plan import Cell, Leaf, Options, Plan
-from .store import Result
+from .plan import Cell, Options, Plan
 from .tables import Row, TableSpec
 
 #: The papers' metrics that have another name here.
@@ -215,7 +216,7 @@ def _number(cell: Cell, results: Mapping[Leaf, Result], spread: Mapping[Leaf, di
     number = Number(None, cell.closed_form, 0, cell=cell)
     if cell.paper is not None:
         number.paper, number.digits = cell.paper.value, cell.paper.digits
-    if cell.leaf is not None:
+    if cell.leaf in results:
         key = METRIC_KEYS.get(cell.metric, cell.metric)
         number.result = results[cell.leaf]
         number.ours = number.result.record['metrics'].get(key)

@@ -71,6 +71,8 @@ class CLIPtrase(TrainingFreeSegmentor):
         **kwargs: see :class:`TrainingFreeSegmentor`.
     """
 
+    modules = ('sklearn',)
+
     def __init__(
         self,
         recover: str | None = 'qkv',

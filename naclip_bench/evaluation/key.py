@@ -1,0 +1,156 @@
+"""Everything that decides a confusion matrix, by name, and the one key of it.
+
+Two runs with the same key give the same matrices for the same images; :mod:`naclip_bench.datasets.digest` tells those.
+What only decides the speed (batch sizes, workers, processes), where files lie, and what is made of the matrices
+(metrics, names, protocol) is left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import platform
+from collections.abc import Iterable
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmseg.registry import METRICS, TRANSFORMS
+
+from .. import __version__
+from ..backbones.text import tokenizer_name
+from ..bundled import PACKAGE
+from ..json_files import plain
+from ..methods.base import TrainingFreeSegmentor
+
+#: Folders of the package that show, prepare or measure, and decide no matrix.
+BESIDE_THE_WAY = ('cli', 'data', 'speed', 'tables', 'configs', 'subsets')
+
+#: Modules whose version can move a number.
+MODULES = ('torch', 'torchvision', 'numpy', 'PIL', 'cv2', 'mmengine', 'mmcv', 'mmseg', 'open_clip')
+
+#: Settings of a dataset that say where its files are, and which; its files' content counts by itself.
+WHERE = ('data_root', 'ann_file', 'data_prefix', 'img_suffix', 'seg_map_suffix', 'indices', 'test_mode', 'metainfo')
+
+#: Settings that decide how fast a method is, and no number.
+SPEED = ('window_batch',)
+
+
+def key_parts(config: Config, method: TrainingFreeSegmentor, dataset: BaseDataset) -> dict[str, object]:
+    """Everything that decides the matrices of a leaf, by what it is called in messages.
+
+    Args:
+        config: of the leaf.
+        method: built from it.
+        dataset: likewise.
+    """
+    settings = _resolved(type(method), config.model)
+    for name in (*SPEED, 'backbone', 'class_names', 'templates', 'data_preprocessor'):
+        settings.pop(name, None)
+    if settings.get('refine'):
+        settings['refine'].pop('query_chunk', None)
+    kinds = [type(method), type(dataset), type(method.data_preprocessor), METRICS.get(config.test_evaluator.type)]
+    kinds += [type(step) for step in dataset.pipeline.transforms]
+    backbone, preprocessor = method.backbone, method.data_preprocessor
+    colors = [preprocessor.mean.flatten().tolist(), preprocessor.std.flatten().tolist()]
+    return plain(
+        {
+            'method': settings,
+            'dataset': {
+                **_dataset_settings(config.test_dataloader.dataset),
+                'classes': len(dataset.metainfo['classes']),
+                'label_map': dataset.label_map,
+                'ignore_index': dataset.ignore_index,
+                'reduce_zero_label': dataset.reduce_zero_label,
+            },
+            'weights': {'arch': backbone.arch, 'sha256': backbone.weights_hash},
+            'colors': {'by': type(preprocessor).__name__, 'mean': colors[0], 'std': colors[1]},
+            'class names': method.vocabulary.sha256,
+            'prompts': method.vocabulary.prompts_sha256,
+            'tokenizer': tokenizer_name(backbone),
+            'precision': backbone.precision,
+            'device': backbone.device.type,
+            'counting': METRICS.get(config.test_evaluator.type).counting,
+            'code': {'naclip_bench': source_digest(), **foreign_digests(kinds)},
+            'versions': _without(versions((*MODULES, *method.modules)), 'python'),
+        }
+    )
+
+
+def _resolved(kind: type, given: dict) -> dict[str, object]:
+    known = {
+        name: parameter.default
+        for base in reversed(kind.__mro__)
+        if base.__init__ is not object.__init__
+        for name, parameter in inspect.signature(base).parameters.items()
+        if parameter.default is not parameter.empty
+    }
+    return {**known, **given}
+
+
+def _without(group: dict, *names: str) -> dict:
+    return {name: value for name, value in group.items() if name not in names}
+
+
+def _dataset_settings(config: dict) -> dict[str, object]:
+    settings = _without(config, *WHERE)
+    steps = [_resolved(TRANSFORMS.get(step['type']), step) for step in settings.pop('pipeline')]
+    return {**settings, 'pipeline': steps}
+
+
+def key_of(parts: dict[str, object]) -> str:
+    """Hash parts to a key of 64 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def changed(old: dict, new: dict) -> list[str]:
+    """Names of the parts that differ; of a group, those in it: ``method (stride, window)``."""
+    names = []
+    for key in (key for key in {**old, **new} if old.get(key) != new.get(key)):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            key += f' ({", ".join(changed(before, after))})'
+        names.append(key)
+    return names
+
+
+@cache
+def source_digest() -> str:
+    """Hash the package's own source on the way from an image to its matrix."""
+    paths = [path for path in PACKAGE.rglob('*.py') if path.relative_to(PACKAGE).parts[0] not in BESIDE_THE_WAY]
+    return _digest_of(paths, PACKAGE)
+
+
+def foreign_digests(kinds: Iterable[type]) -> dict[str, str]:
+    """Hash the files of classes that are written outside of the package and its libraries, by module.
+
+    A class in a package of its own stands for all of that package's files.
+    """
+    found = {}
+    for kind in dict.fromkeys(base for of in kinds for base in of.__mro__):
+        top = kind.__module__.partition('.')[0]
+        if top in (*MODULES, 'naclip_bench', 'builtins', 'abc', 'typing', 'collections'):
+            continue
+        try:
+            path = Path(inspect.getfile(kind))
+        except (OSError, TypeError):
+            continue
+        whole = (path.parent / '__init__.py').is_file()
+        found[kind.__module__] = _digest_of(path.parent.rglob('*.py') if whole else [path], path.parent)
+    return found
+
+
+def _digest_of(paths: Iterable[Path], root: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(f'{path.relative_to(root).as_posix()}\0'.encode() + path.read_bytes() + b'\0')
+    return digest.hexdigest()
+
+
+def versions(modules: Iterable[str] = MODULES) -> dict[str, str]:
+    """Versions of the suite, Python, and the modules that are imported."""
+    found = {name: str(getattr(import_module(name), '__version__', 'unknown')) for name in modules}
+    return {'naclip_bench': __version__, 'python': platform.python_version(), **found}

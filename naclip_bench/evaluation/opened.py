@@ -1,0 +1,169 @@
+"""Leaves that share images, sizes and weights: a pass, checked and then opened."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from mmengine.dataset import BaseDataset
+from mmseg.registry import METRICS
+
+from ..datasets.check import build_dataset, image_names, select
+from ..datasets.digest import image_digests
+from ..datasets.same_images import SameImages, image_key
+from ..datasets.splits import Deviation
+from ..errors import BenchError
+from ..methods.base import TrainingFreeSegmentor
+from ..methods.side_by_side import SideBySide
+from ..vocabulary import Vocabulary
+from .journal import Finished, Journal
+from .key import key_of, key_parts
+from .leaf import Leaf, Selection
+from .metric import LeafCounter
+from .settings_check import check_settings
+
+
+@dataclass
+class Pass:
+    """Leaves that share images, sizes and weights."""
+
+    leaves: list[Leaf]
+
+    @property
+    def title(self) -> str:
+        return ', '.join(dict.fromkeys(leaf.config.dataset for leaf in self.leaves))
+
+    def check(self, selection: Selection) -> None:
+        """See that everything is there and fits, before anything slow begins.
+
+        Raises:
+            BenchError: settings, data, class names or weights that are not there or do not fit.
+        """
+        datasets: dict[str, BaseDataset] = {}
+        for leaf in self.leaves:
+            check_settings(leaf.config.model)
+            if leaf.dataset_key not in datasets:
+                datasets[leaf.dataset_key] = build_dataset(leaf.config.test_dataloader.dataset)
+            dataset = datasets[leaf.dataset_key]
+            check_classes(leaf, dataset)
+        select(image_names(dataset), selection.limit, selection.subset, dataset.img_suffix)
+
+
+def passes_of(leaves: Iterable[Leaf]) -> list[Pass]:
+    """Group leaves by what they share."""
+    shared: dict[tuple, list[Leaf]] = defaultdict(list)
+    folders: dict[tuple, str] = {}
+    for leaf in leaves:
+        model = leaf.config.model
+        prepared = json.dumps([model.backbone, model.get('data_preprocessor')], sort_keys=True, default=str)
+        shared[(*image_key(leaf.config.test_dataloader.dataset, folders), prepared)].append(leaf)
+    return [Pass(group) for group in shared.values()]
+
+
+def check_classes(leaf: Leaf, dataset: BaseDataset) -> None:
+    """See that a leaf's class names fit its dataset.
+
+    Raises:
+        BenchError: they are of another number of classes.
+    """
+    vocabulary, classes = Vocabulary(leaf.config.model.class_names), len(dataset.metainfo['classes'])
+    if len(vocabulary) != classes:
+        raise BenchError(
+            f'class names: {vocabulary.path} has {len(vocabulary)} classes, but {type(dataset).__name__} has {classes}'
+        )
+
+
+class OpenPass:
+    """A pass with its data and model built: its leaves have keys now.
+
+    Args:
+        pass_: what is opened.
+        selection: which images.
+
+    Attributes:
+        data: the images, with a truth a dataset.
+        names: of the images that are run, in order.
+        model: the leaves' methods side by side; ``members`` are these methods.
+        parts: of each leaf: everything that decides its matrices, by name; see :func:`key_parts`.
+        keys: of each leaf: the hash of that.
+        places: place of the first leaf that has each key.
+
+    Raises:
+        BenchError: see :meth:`Pass.check`.
+    """
+
+    def __init__(self, pass_: Pass, selection: Selection) -> None:
+        pass_.check(selection)
+        self.leaves, self.title, self.selection = pass_.leaves, pass_.title, selection
+        configs = {leaf.dataset_key: leaf.config.test_dataloader.dataset for leaf in self.leaves}
+        self.data = SameImages(configs)
+        self.data.indices = select(self.data.names, selection.limit, selection.subset, self.data.first.img_suffix)
+        self.names = [self.data.names[index] for index in self.data.indices]
+        cuda = torch.cuda.is_available()
+        self.device = torch.device('cuda', torch.cuda.current_device()) if cuda else torch.device('cpu')
+        members = {f'leaf{place}': _without_backbone(leaf) for place, leaf in enumerate(self.leaves)}
+        self.model = SideBySide(members, self.leaves[0].config.model.backbone).eval().to(self.device)
+        self.members: list[TrainingFreeSegmentor] = list(self.model.members.values())
+        self.parts = [
+            key_parts(leaf.config, member, self.dataset(leaf))
+            for leaf, member in zip(self.leaves, self.members, strict=True)
+        ]
+        self.keys = [key_of(parts) for parts in self.parts]
+        self.places = {key: place for place, key in reversed([*enumerate(self.keys)])}
+        self._digests = {
+            name: dict(zip(self.names, image_digests(dataset, self.data.indices), strict=True))
+            for name, dataset in self.data.datasets.items()
+        }
+
+    def leaf_of(self, key: str) -> Leaf:
+        return self.leaves[self.places[key]]
+
+    def member_of(self, key: str) -> TrainingFreeSegmentor:
+        return self.members[self.places[key]]
+
+    def dataset(self, leaf: Leaf) -> BaseDataset:
+        return self.data.datasets[leaf.dataset_key]
+
+    def classes(self, key: str) -> int:
+        return len(self.dataset(self.leaf_of(key)).metainfo['classes'])
+
+    def deviation(self, leaf: Leaf) -> Deviation | None:
+        """Tell how all of a leaf's images differ from its official list, where there is one."""
+        split = leaf.config.get('split')
+        return Deviation.of(self.data.names, split) if split else None
+
+    def fitting(self, key: str, images: Mapping[str, Finished]) -> set[str]:
+        """Tell which of the images that are run are finished: computed from what image and mask hold now."""
+        digests = self._digests[self.leaf_of(key).dataset_key]
+        return {name for name, digest in digests.items() if name in images and images[name].digest == digest}
+
+    def missing(self, key: str, digests: Mapping[str, str]) -> list[str]:
+        """Tell which of the images that are run are not finished, given what was computed from."""
+        wanted = self._digests[self.leaf_of(key).dataset_key]
+        return [name for name, digest in wanted.items() if digests.get(name) != digest]
+
+    def counter(self, key: str, journal: Journal | None = None) -> LeafCounter:
+        """Make what counts the leaf with this key."""
+        leaf, dataset = self.leaf_of(key), self.dataset(self.leaf_of(key))
+        metric = METRICS.build(leaf.config.test_evaluator)
+        metric.ignore_index = dataset.ignore_index
+        member, digests = f'leaf{self.places[key]}', self._digests[leaf.dataset_key]
+        return LeafCounter(metric, member, leaf.dataset_key, self.classes(key), self.names, digests, journal)
+
+    def finished_members(self, seen: Mapping[str, set[str]]) -> dict[str, frozenset[int]]:
+        """Indices of the images that each member need not see; of a leaf that is not to be computed, all."""
+        everything = frozenset(range(len(self.names)))
+        finished = {name: everything for name in self.model.members}
+        for key, names in seen.items():
+            finished[f'leaf{self.places[key]}'] = frozenset(
+                index for index, name in enumerate(self.names) if name in names
+            )
+        return finished
+
+
+def _without_backbone(leaf: Leaf) -> dict:
+    """The config of a method without its backbone, which all members of a pass share."""
+    return {key: value for key, value in leaf.config.model.to_dict().items() if key != 'backbone'}

@@ -1,0 +1,33 @@
+"""Several processes for one run: those that torchrun, SLURM or MPI started."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+import torch.distributed
+from mmengine.dist import init_dist
+
+from ..errors import BenchError
+
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+
+
+def join_processes(launcher: str) -> None:
+    """Join the group of processes that a launcher started; ``none``: this process is alone.
+
+    GPUs talk by NCCL, one a process; CPUs by gloo.
+
+    Raises:
+        BenchError: there is no such launcher here.
+    """
+    if launcher == 'none':
+        return
+    if launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise BenchError('--launcher pytorch is for torchrun: torchrun --nproc_per_node=2 tools/test.py CONFIG ...')
+    if torch.cuda.is_available():
+        init_dist(launcher)
+    elif launcher != 'pytorch':
+        raise BenchError(f'--launcher {launcher} needs a GPU a process; on CPUs use torchrun and --launcher pytorch')
+    elif not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')

@@ -18,7 +18,7 @@ from naclip_bench.datasets.loading import LoadMask
 from naclip_bench.errors import BenchError
 from naclip_bench.evaluation.confusion import confusion_matrix, from_cells, to_cells
 from naclip_bench.evaluation.overlay import palette
-from naclip_bench.evaluation.predictions import PredictionHook
+from naclip_bench.evaluation.predictions import PredictionFiles
 from naclip_bench.vocabulary import Vocabulary, class_name_file
 
 #: Key of each dataset with its number of classes.
@@ -167,27 +167,12 @@ def test_saved_predictions_are_in_the_labels_of_the_masks(tmp_path, capfd):
     assert (expected[1:, 1:] == counted).all() and counted.sum() == expected.sum() > 0
 
 
-def test_resumed_run_saves_every_prediction(tmp_path, capfd):
-    """Lost ones and those of another run are computed again, and no image is scored twice."""
-    bench, saved = TinyBench(tmp_path), tmp_path / 'saved'
-    arguments = ('--save-predictions', str(saved))
-    assert bench.run(capfd, *arguments).code == 0
-    whole = {path.name: path.read_bytes() for path in saved.iterdir()}
-    assert whole.keys() == {f'{name}.png' for name in bench.names}
-    (saved / 'p1.png').unlink()
-    Image.fromarray(np.zeros((64, 96), np.uint8)).save(saved / 'p2.png')
-    finished = bench.finished()
-    assert bench.run(capfd, '--resume', *arguments).code == 0
-    assert {path.name: path.read_bytes() for path in saved.iterdir()} == whole
-    assert bench.finished() == finished and bench.result()['times']['resumed'] == 2
-
-
 @pytest.mark.parametrize(
     ('classes', 'reduced', 'dtype'),
     [(255, True, np.uint8), (256, False, np.uint8), (256, True, np.uint16), (257, False, np.uint16)],
 )
 def test_predictions_have_8_bits_where_all_labels_fit(classes, reduced, dtype):
-    assert PredictionHook(Path(), (), classes, reduced, '').dtype is dtype
+    assert PredictionFiles(classes, reduced, Path(), (), '').dtype is dtype
 
 
 # ---- the class names

@@ -13,7 +13,8 @@ from tiny import TINY_CLIP, Outcome, TinyBench, assert_kept, run_here, run_proce
 
 
 def assert_one_line(outcome: Outcome, *fragments: object) -> None:
-    lines = outcome.stderr.splitlines()
+    # Beside it only what was finished before.
+    lines = [line for line in outcome.stderr.splitlines() if not line.startswith('note: ')]
     assert len(lines) == 1 and lines[0].startswith('error: '), outcome.stderr
     assert outcome.code == 1
     for fragment in fragments:
@@ -29,7 +30,7 @@ def bench(tmp_path: Path) -> TinyBench:
 def earlier(bench: TinyBench) -> Callable[[], None]:
     """Leave an earlier run's files in the work folder; what is returned sees that they are untouched."""
     files = {
-        bench.work_dir / 'images' / 'images-0.jsonl': b'{"run": "earlier"}\n',
+        bench.work_dir / 'store' / f'{"0" * 64}.npz': b'earlier',
         bench.work_dir / 'result.json': b'{"schema": 1}\n',
     }
     for path, content in files.items():
@@ -38,7 +39,7 @@ def earlier(bench: TinyBench) -> Callable[[], None]:
 
     def untouched() -> None:
         assert {path: path.read_bytes() for path in files} == files
-        assert len(list((bench.work_dir / 'images').iterdir())) == 1
+        assert len(list((bench.work_dir / 'store').iterdir())) == 1
         assert not list(bench.folder.rglob('*.tmp'))
 
     return untouched
@@ -145,13 +146,13 @@ def test_resumed_after_repair_equals_an_uninterrupted_run(bench, capfd):
     assert_one_line(bench.run(capfd), 'p2.jpg', 'truncated')
     assert_kept(bench, ['p0', 'p1'])
     # Still damaged: the same line again, and nothing is lost by trying.
-    assert_one_line(bench.run(capfd, '--resume'), 'p2.jpg', 'truncated')
+    assert_one_line(bench.run(capfd), 'p2.jpg', 'truncated')
     assert_kept(bench, ['p0', 'p1'])
     bench.image('p2').write_bytes(content)
-    assert bench.run(capfd, '--resume').code == 0
+    assert bench.run(capfd).code == 0
     assert bench.finished() == bench.finished(whole)
     assert bench.result()['per_class'] == bench.result(whole)['per_class']
-    assert bench.result()['times']['resumed'] == 2
+    assert bench.result()['times']['images'] == 2
 
 
 def test_error_in_a_loading_process_is_one_line_too(bench):
@@ -291,10 +292,10 @@ def test_logits_that_are_not_finite(bench, capfd, broken):
 
 
 def test_out_of_memory_in_refinement_is_never_skipped(bench, capfd, monkeypatch):
-    journal, embedding_bag = bench.work_dir / 'images' / 'images-0.jsonl', torch.nn.functional.embedding_bag
+    store, embedding_bag = bench.work_dir / 'store', torch.nn.functional.embedding_bag
 
     def full_from_the_second_batch(*args: object, **kwargs: object) -> torch.Tensor:
-        if journal.exists():
+        if list(store.rglob('*.npys')):
             raise torch.OutOfMemoryError('CUDA out of memory.')
         return embedding_bag(*args, **kwargs)
 
@@ -308,40 +309,29 @@ def test_out_of_memory_in_refinement_is_never_skipped(bench, capfd, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'options', 'changed'),
-    [
-        pytest.param((), {'model.stride': 8}, 'another method (stride);', id='stride'),
-        pytest.param(('--limit', '3'), {}, 'another list of images;', id='images'),
-        pytest.param((), {'model.templates': 'photo'}, 'another method (templates), prompts;', id='prompts'),
-        pytest.param(
-            (),
-            {'test_dataloader.dataset.pipeline.1.scale': '(2048,64)'},
-            'another dataset (pipeline);',
-            id='size of the images',
-        ),
-    ],
+    'options',
+    [{'model.stride': 8}, {'model.templates': 'photo'}, {'test_dataloader.dataset.pipeline.1.scale': '(2048,64)'}],
+    ids=['stride', 'prompts', 'size of the images'],
 )
-def test_resuming_with_changed_settings_is_refused(bench, capfd, arguments, options, changed):
+def test_other_settings_are_another_run(bench, capfd, options):
     assert bench.run(capfd).code == 0
-    before, result = bench.finished(), bench.result()
-    outcome = bench.run(capfd, '--resume', *arguments, options=options)
-    assert_one_line(outcome, 'cannot resume', changed, '--work-dir')
-    assert (bench.finished(), bench.result()) == (before, result)
+    first = bench.result()
+    assert bench.run(capfd, options=options).code == 0
+    second = bench.result()
+    assert second['times']['images'] == 4 and second['hashes']['run'] != first['hashes']['run']
+    assert len(list(bench.store().folder.glob('*.npz'))) == 2
 
 
-def test_resuming_with_what_only_changes_the_speed(bench, capfd):
+def test_going_on_with_what_only_changes_the_speed(bench, capfd, monkeypatch):
     assert bench.run(capfd).code == 0
-    changed = {'model.window_batch': 3, 'test_dataloader.batch_size': 1}
-    assert bench.run(capfd, '--resume', options=changed).code == 0
-    assert bench.result()['times']['resumed'] == 4
+    monkeypatch.setattr('naclip_bench.evaluation.run._compute', lambda *_: pytest.fail('computed again'))
+    assert bench.run(capfd, options={'model.window_batch': 3, 'test_dataloader.batch_size': 1}).code == 0
 
 
-@pytest.mark.parametrize('line', [0, 2], ids=['head', 'middle'])
-def test_damaged_journal_is_refused(bench, capfd, line):
+def test_a_damaged_entry_is_refused(bench, capfd):
     assert bench.run(capfd).code == 0
-    path = bench.work_dir / 'images' / 'images-0.jsonl'
-    lines = path.read_bytes().splitlines(keepends=True)
-    lines[line] = lines[line][: len(lines[line]) // 2] + b'\n'
-    path.write_bytes(b''.join(lines))
-    assert_one_line(bench.run(capfd, '--resume'), f'{path} is damaged at line {line + 1}', 'delete the file')
-    assert path.read_bytes() == b''.join(lines)
+    (path,) = bench.store().folder.glob('*.npz')
+    content = path.read_bytes()[:-9]
+    path.write_bytes(content)
+    assert_one_line(bench.run(capfd), f'{path} is damaged; delete the file to compute it again')
+    assert path.read_bytes() == content

@@ -8,8 +8,8 @@ from mmseg.registry import METRICS
 from scipy import stats
 
 from naclip_bench.evaluation.confusion import from_cells, to_cells
+from naclip_bench.evaluation.run import Result
 from naclip_bench.tables.bootstrap import RESAMPLES, SEED, SUMMARY, Images, draws, image_areas, intervals, paired
-from naclip_bench.tables.store import Result
 
 
 def leaf_of(matrices, metric='ConfusionMetric'):

@@ -5,9 +5,10 @@ from tiny import COMMAND, TinyBench, run_here
 
 def test_costs_are_of_the_same_images(tmp_path, capfd):
     bench = TinyBench(tmp_path, count=3)
-    given = bench.arguments('--beside', 'maskclip,naclip', '--limit', '3', config='clip_voc21')
-    at = given.index('--work-dir')
-    outcome = run_here(capfd, given[:at] + given[at + 2 :], COMMAND.with_name('benchmark.py'))
+    given = bench.arguments(
+        '--beside', 'maskclip,naclip', '--limit', '3', config='clip_voc21', without=('--work-dir', '--store')
+    )
+    outcome = run_here(capfd, given, COMMAND.with_name('benchmark.py'))
     assert (outcome.code, outcome.stderr) == (0, '')
     rows = [line.split('│')[1:-1] for line in outcome.stdout.splitlines() if line.startswith('│')]
     assert [row[0].strip() for row in rows] == ['clip', 'maskclip', 'naclip']
@@ -17,17 +18,16 @@ def test_costs_are_of_the_same_images(tmp_path, capfd):
 
 def test_no_images(tmp_path, capfd):
     bench = TinyBench(tmp_path)
-    given = bench.arguments('--beside', 'naclip', '--limit', '0', config='clip_voc21')
-    at = given.index('--work-dir')
-    outcome = run_here(capfd, given[:at] + given[at + 2 :], COMMAND.with_name('benchmark.py'))
+    given = bench.arguments(
+        '--beside', 'naclip', '--limit', '0', config='clip_voc21', without=('--work-dir', '--store')
+    )
+    outcome = run_here(capfd, given, COMMAND.with_name('benchmark.py'))
     assert (outcome.code, outcome.stderr) == (1, 'error: --limit is 0; it must be at least 1\n')
 
 
 def test_methods_with_other_data_are_refused(tmp_path, capfd):
     bench = TinyBench(tmp_path)
-    given = bench.arguments('--beside', 'official/sclip', config='clip_coco_stuff')
-    at = given.index('--work-dir')
-    del given[at : at + 2]
+    given = bench.arguments('--beside', 'official/sclip', config='clip_coco_stuff', without=('--work-dir', '--store'))
     given.remove('test_dataloader.dataset.pipeline.1.scale=(2048,48)')
     outcome = run_here(capfd, given, COMMAND.with_name('benchmark.py'))
     assert outcome.code == 1

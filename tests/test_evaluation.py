@@ -1,4 +1,4 @@
-"""Numbers equal to mmseg's, journals that lose nothing, and runs that come out the same however they are spread."""
+"""Numbers equal to mmseg's, and runs that come out the same however they are spread or interrupted."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -23,10 +24,10 @@ from naclip_bench.datasets.check import build_dataset, select
 from naclip_bench.datasets.loading import LoadMask
 from naclip_bench.datasets.sampler import FixedBatches
 from naclip_bench.errors import BenchError
-from naclip_bench.evaluation.confusion import Scores, confusion_matrix, from_cells, to_cells
+from naclip_bench.evaluation.confusion import Scores, confusion_matrix
 from naclip_bench.evaluation.journal import Journal
 from naclip_bench.evaluation.metric import ConfusionMetric
-from naclip_bench.evaluation.record import write_json
+from naclip_bench.json_files import write_json
 
 IGNORED = 255
 
@@ -168,7 +169,7 @@ def sample_of(index: int, prediction: np.ndarray, truth: np.ndarray) -> dict:
     return {'sample_idx': index, **{key: {'data': torch.from_numpy(value)[None]} for key, value in maps.items()}}
 
 
-def test_metric_raises_where_a_image_is_missing():
+def test_metric_raises_where_an_image_is_missing():
     metric = ConfusionMetric()
     metric.dataset_meta = {'classes': ('a', 'b')}
     labels = np.zeros((2, 3), np.int64)
@@ -176,125 +177,6 @@ def test_metric_raises_where_a_image_is_missing():
     assert metric.evaluate(2)['mIoU'] == 100
     with pytest.raises(BenchError, match='2 images were scored, but the dataset has 3'):
         metric.evaluate(3)
-
-
-# ---- the journal
-
-IDENTITY = {'method': {'type': 'M', 'scale': (2048, 336), 'stride': 16}, 'precision': 'fp32'}
-
-
-def journal(folder: Path, rank: int = 0, fingerprint: str = 'f', classes: int = 3, **identity: object) -> Journal:
-    return Journal(folder, {**IDENTITY, **identity}, fingerprint, classes, rank)
-
-
-def some_cells(count: int, first: int = 0) -> dict[str, np.ndarray]:
-    random = np.random.default_rng(first)
-    return {
-        f'p{first + index}': to_cells(random.integers(0, 2, (3, 3)) * random.integers(1, 2**40))
-        for index in range(count)
-    }
-
-
-def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
-    assert found.keys() == expected.keys()
-    assert all(np.array_equal(found[name], expected[name]) and found[name].dtype == np.int64 for name in expected)
-
-
-@given(st.lists(hnp.arrays(np.int64, (3, 3), elements=st.integers(0, 2**62)), max_size=5))
-def test_journal_reads_back_what_was_written(tmp_path_factory, counted):
-    folder, images = (
-        tmp_path_factory.mktemp('journal'),
-        {f'p {index}/ü': to_cells(m) for index, m in enumerate(counted)},
-    )
-    written = journal(folder)
-    for name, cells in images.items():
-        written.append({name: cells})
-    assert_same(journal(folder).read(), images)
-    assert np.array_equal(from_cells(images.values(), 3), sum(counted, np.zeros((3, 3), np.int64)))
-
-
-def test_journal_drops_a_torn_last_line_and_goes_on_behind_the_rest(tmp_path):
-    images = some_cells(3)
-    journal(tmp_path).append(images)
-    path = tmp_path / 'images-0.jsonl'
-    content = path.read_bytes()
-    last = content[:-1].rfind(b'\n') + 1
-    for end in range(last, len(content)):
-        path.write_bytes(content[:end])
-        resumed = journal(tmp_path)
-        finished = resumed.read()
-        assert_same(finished, {name: images[name] for name in ('p0', 'p1')})
-        resumed.append({'p2': images['p2']})
-        assert path.read_bytes() == content
-
-
-def test_journal_cuts_off_the_whole_torn_line(tmp_path):
-    """Also where less is written than was torn: another process may have its image by now."""
-    images = {'p0': some_cells(1)['p0'], 'p9': to_cells(np.zeros((3, 3), np.int64))}
-    journal(tmp_path).append({'p0': images['p0']})
-    path = tmp_path / 'images-0.jsonl'
-    with path.open('a') as file:
-        file.write('{"image": "p1", "cells": [' + '[0, 0, 123456], ' * 99)
-    journal(tmp_path).append({'p9': images['p9']})
-    assert_same(journal(tmp_path).read(), images)
-    assert [json.loads(line).get('image') for line in path.read_text().splitlines()] == [None, 'p0', 'p9']
-
-
-def test_journal_torn_in_its_first_line_begins_anew(tmp_path):
-    (tmp_path / 'images-0.jsonl').write_text('{"run": "f", "cla')
-    torn, images = journal(tmp_path), some_cells(2)
-    assert torn.read() == {}
-    torn.append(images)
-    assert_same(journal(tmp_path).read(), images)
-
-
-@pytest.mark.parametrize(
-    ('changed', 'said'),
-    [
-        ({'precision': 'bf16'}, 'another precision;'),
-        ({'method': {**IDENTITY['method'], 'stride': 8}}, r'another method \(stride\);'),
-        ({'method': {'type': 'M', 'scale': (2048, 336)}, 'prompts': 'x'}, r'another method \(stride\), prompts;'),
-        ({}, 'another setting;'),
-    ],
-)
-def test_journal_of_another_run_is_refused(tmp_path, changed, said):
-    journal(tmp_path).append(some_cells(1))
-    with pytest.raises(BenchError, match=said):
-        journal(tmp_path, fingerprint='g', **changed).read()
-
-
-@pytest.mark.parametrize(
-    'line',
-    [b'', b'{"image": "p1", "cel', b'7', b'{"image": "p1"}', b'{"image": "p1", "cells": [[0, 3, 1]]}', b'\xff'],
-)
-def test_journal_damaged_in_the_middle_is_refused(tmp_path, line):
-    journal(tmp_path).append(some_cells(3))
-    path = tmp_path / 'images-0.jsonl'
-    lines = path.read_bytes().split(b'\n')
-    lines[2] = line
-    path.write_bytes(b'\n'.join(lines))
-    with pytest.raises(BenchError, match='damaged at line 3; delete the file'):
-        journal(tmp_path).read()
-
-
-def test_journals_of_all_processes_are_read_together(tmp_path):
-    parts = [some_cells(2, first) for first in (0, 2, 4)]
-    for rank, part in enumerate(parts):
-        journal(tmp_path, rank).append(part)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f'images-{rank}.jsonl' for rank in range(3)]
-    assert_same(journal(tmp_path, 7).read(), {**parts[0], **parts[1], **parts[2]})
-
-
-def test_journal_set_aside_keeps_every_file(tmp_path):
-    """Also of several runs in one second."""
-    contents = []
-    for run in range(5):
-        for rank in range(2):
-            journal(tmp_path, rank).append(some_cells(1, 2 * run + rank))
-            contents.append((tmp_path / f'images-{rank}.jsonl').read_bytes())
-        assert journal(tmp_path).set_aside() == 2
-        assert journal(tmp_path).read() == {}
-    assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == sorted(contents)
 
 
 # ---- which images, and which together
@@ -336,9 +218,6 @@ def test_selected_images(tmp_path):
     assert select(names, 2, subset) == [0, 2]
 
 
-# ---- overlays
-
-
 # ---- whole runs
 
 
@@ -357,7 +236,7 @@ def test_result_file(bench, capfd):
     record = json.loads(text, parse_constant=lambda name: pytest.fail(f'{name} is no JSON'))
     assert record.keys() == {
         *('schema', 'date', 'method', 'dataset', 'protocol', 'note', 'overrides', 'random_weights', 'images'),
-        *('metrics', 'pixels', 'per_class', 'settings', 'hashes', 'versions', 'device', 'times', 'config'),
+        *('metrics', 'pixels', 'per_class', 'settings', 'hashes', 'stands_on', 'versions', 'device', 'times', 'config'),
     }
     assert (record['method'], record['dataset'], record['protocol']) == ('NACLIP', 'voc20', 'common')
     assert record['overrides']['model.logit_scale'] == '30' and record['settings']['logit_scale'] == 30
@@ -417,7 +296,6 @@ def test_two_processes_give_the_same_bits_as_one(bench, capfd):
 
     confusion = total_of(bench)
     assert (confusion.sum(0) > 0).sum() > 1, 'predictions of one class alone would prove nothing'
-    assert [len(path.read_text().splitlines()) for path in sorted((spread / 'images').iterdir())] == [1 + 3, 1 + 2]
     assert bench.finished(spread).items() == bench.finished().items()
     assert (total_of(bench, spread) == confusion).all()
     one, two = bench.result(), bench.result(spread)
@@ -426,24 +304,58 @@ def test_two_processes_give_the_same_bits_as_one(bench, capfd):
 
 
 def test_interrupted_run_goes_on_to_the_same_bits(bench, capfd, monkeypatch):
-    whole, process = bench.folder / 'whole', ConfusionMetric.process
+    whole, append = bench.folder / 'whole', Journal.append
     assert bench.run(capfd, work_dir=whole, **UNEVEN).code == 0
 
-    def interrupted(metric: ConfusionMetric, batch: object, samples: Sequence[dict]) -> None:
-        if metric.images:
+    def interrupted(journal: Journal, images: dict) -> None:
+        if 'p2' in images:
             raise KeyboardInterrupt
-        process(metric, batch, samples)
+        append(journal, images)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ConfusionMetric, 'process', interrupted)
+        patch.setattr(Journal, 'append', interrupted)
         outcome = bench.run(capfd, **UNEVEN)
-    assert (outcome.code, outcome.stderr) == (130, 'interrupted\n')
+    kept, goes_on = f'2 of 5 images are finished and kept in {bench.work_dir / "store"}', 'the same command goes on'
+    assert (outcome.code, outcome.stderr) == (130, f'note: {kept}; {goes_on} with the rest\ninterrupted\n')
     assert_kept(bench, ['p0', 'p1'])
-    # A kill in the middle of writing leaves half a line.
-    with (bench.work_dir / 'images' / 'images-0.jsonl').open('a') as file:
-        file.write('{"image": "p2", "cells": [[0, 3')
-    assert bench.run(capfd, '--resume', **UNEVEN).code == 0
+    # A kill in the middle of writing leaves half a record.
+    (journal,) = (bench.work_dir / 'store').rglob('*.npys')
+    with journal.open('ab') as file:
+        file.write(b'\x93NUMPY\x01\x00v\x00{"descr": ')
+    assert bench.run(capfd, **UNEVEN).code == 0
     assert bench.finished() == bench.finished(whole)
     result, expected = bench.result(), bench.result(whole)
     assert result['metrics'] == expected['metrics'] and result['per_class'] == expected['per_class']
-    assert (result['times']['resumed'], result['times']['images']) == (2, 3)
+    assert (result['times']['images'], expected['times']['images']) == (3, 5)
+
+
+def test_a_run_that_is_finished_is_read(bench, capfd):
+    assert bench.run(capfd).code == 0
+    before = bench.result()
+    outcome = bench.run(capfd)
+    assert (outcome.code, outcome.stderr) == (0, '') and bench.result() == before
+
+
+def test_one_run_in_a_folder_at_a_time(bench, capfd):
+    bench.work_dir.mkdir()
+    with FileLock(bench.work_dir / '.lock'):
+        outcome = bench.run(capfd)
+    assert outcome.code == 1
+    assert outcome.stderr.startswith(f'error: another run is using {bench.work_dir}; ') and not bench.finished()
+    assert bench.run(capfd).code == 0
+
+
+def test_lost_files_of_images_are_written_again(bench, capfd):
+    """And nothing else is: their images are segmented once more, and the numbers stay."""
+    drawn, saved = bench.folder / 'drawn', bench.folder / 'saved'
+    more = ('--show-dir', str(drawn), '--save-predictions', str(saved))
+    assert bench.run(capfd, *more, **UNEVEN).code == 0
+    files = {path: path.read_bytes() for folder in (drawn, saved) for path in folder.iterdir()}
+    assert len(files) == 10
+    before, finished = bench.result(), bench.finished()
+    (drawn / 'p1.png').unlink()
+    (saved / 'p4.png').write_bytes(b'')
+    assert bench.run(capfd, *more, **UNEVEN).code == 0
+    assert {path: path.read_bytes() for path in files} == files
+    assert bench.finished() == finished and bench.result()['metrics'] == before['metrics']
+    assert bench.result()['times']['images'] == 3, 'whole batches: p0 and p1, and p4'

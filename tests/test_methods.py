@@ -226,7 +226,7 @@ def one_tiny_clip():
 
 @pytest.mark.usefixtures('one_tiny_clip')
 @pytest.mark.parametrize('name', config_names())
-def test_every_config_segments_a_image(name):
+def test_every_config_segments_an_image(name):
     config = load_config(name)
     config.model.backbone = dict(arch=TINY, pretrained=None)
     config.model.templates = 'photo'

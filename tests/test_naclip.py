@@ -117,7 +117,7 @@ def test_wrong_settings_are_said(settings, message):
         naclip(**settings)
 
 
-def test_a_image_smaller_than_a_patch():
+def test_an_image_smaller_than_a_patch():
     with pytest.raises(BenchError, match='smaller than a patch'):
         naclip().predict([torch.zeros(3, 10, 40)])
 

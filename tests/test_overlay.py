@@ -55,7 +55,7 @@ def test_palette_tells_all_classes_apart(own):
     assert len({tuple(color) for color in colors.tolist()}) == 60
 
 
-def test_overlay_of_a_image_that_its_exif_data_rotate(tmp_path, capfd):
+def test_overlay_of_an_image_that_its_exif_data_rotate(tmp_path, capfd):
     """Image, labels and overlay stand upright together; drawing changes no number."""
     bench = TinyBench(tmp_path, classes=(0, 3, 15, 18), count=5)
     exif = Image.Exif()
@@ -83,9 +83,10 @@ def test_overlay_of_a_image_that_its_exif_data_rotate(tmp_path, capfd):
 def test_methods_side_by_side(tmp_path, capfd):
     bench = TinyBench(tmp_path, classes=(0, 3, 15, 18), count=2)
     command = COMMAND.with_name('draw_methods.py')
-    given = bench.arguments('--method', 'sclip,naclip', '--out', str(tmp_path / 'drawn'), config='voc21')
-    at = given.index('--work-dir')
-    outcome = run_here(capfd, given[:at] + given[at + 2 :], command)
+    given = bench.arguments(
+        '--method', 'sclip,naclip', '--out', str(tmp_path / 'drawn'), config='voc21', without=('--work-dir', '--store')
+    )
+    outcome = run_here(capfd, given, command)
     assert outcome.code == 0 and outcome.stderr.startswith('RANDOM WEIGHTS')
     assert outcome.stdout.split() == [str(tmp_path / 'drawn' / f'{name}.png') for name in bench.names]
     with Image.open(tmp_path / 'drawn' / 'p1.png') as canvas:

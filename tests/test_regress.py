@@ -14,8 +14,8 @@ from tiny import Outcome, TinyBench, run_here
 from naclip_bench.backbones import FrozenCLIP, attend
 from naclip_bench.backbones.weights import load_clip
 from naclip_bench.bundled import CONFIGS
+from naclip_bench.evaluation import run as run_module
 from naclip_bench.methods.naclip import NACLIP
-from naclip_bench.tables.run import OpenPass
 from naclip_bench.vocabulary import TEMPLATES
 
 COMMAND = CONFIGS.parent / 'tools' / 'regress.py'
@@ -163,7 +163,7 @@ def test_altered_text_is_seen(recorded, monkeypatch):
 def test_results_of_older_code_are_used_only_where_asked(recorded, monkeypatch, tmp_path):
     store = ('--store', tmp_path / 'store')
     assert recorded.run(*store).code == 0
-    monkeypatch.setattr(OpenPass, 'compute', lambda *_: pytest.fail('computed again'))
+    monkeypatch.setattr(run_module, '_compute', lambda *_: pytest.fail('computed again'))
     assert recorded.run(*store).code == 0
     with pytest.raises(BaseException, match='computed again'):
         recorded.run()
@@ -231,7 +231,7 @@ def other_class_names(regression: Regression, monkeypatch: pytest.MonkeyPatch) -
 )
 def test_a_value_of_something_else_is_not_compared(recorded, monkeypatch, other, said):
     more = other(recorded, monkeypatch)
-    monkeypatch.setattr(OpenPass, 'compute', lambda *_: pytest.fail('computed in vain'))
+    monkeypatch.setattr(run_module, '_compute', lambda *_: pytest.fail('computed in vain'))
     assert_fails(recorded.run('--select', 'sclip_voc21', *more), said)
 
 
@@ -294,8 +294,3 @@ def test_mistakes_end_in_one_line(regression):
 
 def test_words_that_select_nothing(recorded):
     assert_one_line(recorded.run('--select', 'sclip', 'nothere'), 'no config with an expected value holds "nothere"')
-
-
-def test_spread_values_are_the_same(recorded):
-    assert recorded.run('--select', 'naclip', '--device-count', '1').code == 0
-    assert_one_line(recorded.run('--device-count', '0'), '--device-count is 0')

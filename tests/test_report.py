@@ -16,13 +16,13 @@ from tiny import TinyBench
 
 from naclip_bench.catalog import catalog
 from naclip_bench.errors import BenchError
+from naclip_bench.evaluation.run import Result
 from naclip_bench.tables import formats, papers
 from naclip_bench.tables.compare import compare, find_rows
 from naclip_bench.tables.formats import as_csv, as_json, as_latex, as_markdown, print_plan, print_report
 from naclip_bench.tables.html import as_html
 from naclip_bench.tables.plan import Options, make_plan
 from naclip_bench.tables.report import MEAN, make_report
-from naclip_bench.tables.store import Result
 from naclip_bench.tables.tables import TABLES, find_table, find_tables
 
 #: papers.csv as it is written, read without the code that is tested.

@@ -19,10 +19,9 @@ COMMAND = CONFIGS.parent / 'tools' / 'reproduce.py'
 
 
 def command(capfd, bench, *more):
-    arguments = bench.arguments(
-        '--datasets', 'voc21', 'voc20', *more, config='naclip/table4', work_dir=bench.folder / 'store'
-    )
-    return run_here(capfd, ['--store' if word == '--work-dir' else word for word in arguments], COMMAND)
+    chosen = ('--datasets', 'voc21', 'voc20', *more)
+    arguments = bench.arguments(*chosen, config='naclip/table4', work_dir=bench.folder, without=('--work-dir',))
+    return run_here(capfd, arguments, COMMAND)
 
 
 def test_the_command_runs_a_table_once_and_writes_it(tmp_path, capfd):
@@ -39,11 +38,11 @@ def test_the_command_runs_a_table_once_and_writes_it(tmp_path, capfd):
     assert report['marks'].keys() == {'W', 'S', 'C'} and len(report['comparisons']) == 2
     page = (out / 'table.html').read_text()
     assert page.count('<img src="data:image/jpeg;base64,') == sum(len(each['images']) for each in report['comparisons'])
-    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / 'store').glob('*.json')}
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / 'store').glob('*.npz')}
     assert len(kept) == 4
     again = command(capfd, bench, *map(str, compare_rows))
     assert (
-        again.code == 0 and {path.name: path.stat().st_mtime_ns for path in (tmp_path / 'store').glob('*.json')} == kept
+        again.code == 0 and {path.name: path.stat().st_mtime_ns for path in (tmp_path / 'store').glob('*.npz')} == kept
     )
     assert json.loads((out / 'table.json').read_text())['cells'] == report['cells']
 

@@ -1,28 +1,42 @@
-"""Results on disk: nothing lost, nothing computed twice, nothing used that is not what it says."""
+"""Matrices on disk: nothing lost, nothing computed twice, nothing used that is not what it says."""
 
 from __future__ import annotations
 
 import json
 import multiprocessing
 import signal
+import zipfile
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-from plans import logged, plain_cells, run_logged, tiny_plan
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from plans import logged, plain_cells, run_logged, tiny_passes
 from tiny import TinyBench
 
 from naclip_bench.errors import BenchError
-from naclip_bench.evaluation.journal import Journal
-from naclip_bench.tables import run
-from naclip_bench.tables.plan import Options, Plan
-from naclip_bench.tables.run import run_plan
-from naclip_bench.tables.store import Result, Store
+from naclip_bench.evaluation import run as run_module
+from naclip_bench.evaluation.confusion import to_cells
+from naclip_bench.evaluation.journal import Finished, Journal, read_journals
+from naclip_bench.evaluation.leaf import Selection
+from naclip_bench.evaluation.opened import OpenPass
+from naclip_bench.evaluation.run import run
+from naclip_bench.evaluation.store import Store
 
-KEY = 'a' * 64
-RECORD = {'metrics': {'mIoU': 12.5}, 'per_class': [{}, {}], 'config': {'test_evaluator': {'type': 'ConfusionMetric'}}}
-CELLS = {'p0': np.array([[0, 0, 3], [1, 0, 1]]), 'p1': np.array([[1, 1, 4]])}
+KEY, OTHER = 'a' * 64, 'b' * 64
+ABOUT = {'parts': {'method': {'stride': 16}}, 'classes': 2, 'sessions': [{'date': 'today'}]}
+IMAGES = {
+    'p0': Finished('d0', np.array([[0, 0, 3], [1, 0, 2**32 - 1]])),
+    'p 1/\u00fc': Finished('d1', np.array([[1, 1, 4]])),
+    'p2': Finished('d2', np.zeros((0, 3), np.int64)),
+}
+
+
+def plain(images: dict[str, Finished]) -> dict[str, tuple[str, list]]:
+    return {name: (image.digest, image.cells.tolist()) for name, image in images.items()}
 
 
 @pytest.fixture
@@ -31,76 +45,113 @@ def store(tmp_path: Path) -> Store:
 
 
 def put(store: Store, key: str = KEY) -> Path:
-    store.put(key, Result(RECORD, CELLS))
+    store.put(key, ABOUT, IMAGES)
     return store.path(key)
+
+
+# ---- the journal
+
+
+@given(st.lists(hnp.arrays(np.int64, (3, 3), elements=st.integers(0, 2**62)), max_size=5))
+def test_a_journal_reads_back_what_was_written(tmp_path_factory, counted):
+    folder = tmp_path_factory.mktemp('journal')
+    images = {f'p {index}/\u00fc': Finished(str(index), to_cells(matrix)) for index, matrix in enumerate(counted)}
+    journal = Journal(folder)
+    for name, image in images.items():
+        journal.append({name: image})
+    journal.append({})
+    assert plain(read_journals(folder)) == plain(images)
+
+
+def test_a_torn_record_is_dropped_with_what_is_behind_it(tmp_path):
+    journal = Journal(tmp_path)
+    journal.append({'p0': IMAGES['p0']})
+    (path,) = tmp_path.iterdir()
+    first = path.stat().st_size
+    journal.append(IMAGES)
+    content = path.read_bytes()
+    for end in range(first, len(content)):
+        path.write_bytes(content[:end])
+        assert plain(read_journals(tmp_path)) == plain({'p0': IMAGES['p0']})
+    # A bit that is another is seen too.
+    for place in range(first, len(content), 7):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        found = plain(read_journals(tmp_path))
+        assert found == plain({'p0': IMAGES['p0']}) or {**found, **plain(IMAGES)}.keys() >= found.keys()
+
+
+def test_journals_of_all_processes_are_read_together(tmp_path):
+    for name, image in IMAGES.items():
+        Journal(tmp_path).append({name: image})
+    assert len(list(tmp_path.iterdir())) == 3 and plain(read_journals(tmp_path)) == plain(IMAGES)
 
 
 # ---- entries
 
 
-def test_a_result_comes_back(store):
-    assert store.get(KEY) is None and not store.folder.exists()
+def test_a_leaf_comes_back(store):
+    assert store.get(KEY) is None and store.digests(KEY) == {} and not store.folder.exists()
     put(store)
-    result = store.get(KEY)
-    assert result.record == RECORD
-    assert {name: cells.tolist() for name, cells in result.cells.items()} == {
-        name: cells.tolist() for name, cells in CELLS.items()
-    }
-    # IoU 3/4 and 4/5.
-    assert result.scores().mIoU == pytest.approx((0.75 + 0.8) / 2)
+    entry = store.get(KEY)
+    assert entry.about == {'key': KEY, **ABOUT}
+    assert plain(entry.images) == plain(IMAGES) and entry.images['p0'].cells.dtype == np.int64
+    assert store.digests(KEY) == {name: image.digest for name, image in IMAGES.items()}
 
 
-def test_scores_are_those_of_the_leafs_own_metric(store):
-    record = {**RECORD, 'config': {'test_evaluator': {'type': 'SmoothedMetric'}}}
-    assert Result(record, CELLS).scores().mIoU == pytest.approx((3 / 4.01 + 4 / 5.01) / 2)
+def rewritten(path: Path, change: object) -> None:
+    """The file with another ``about``, as somebody would write it who knows the format."""
+    with np.load(path) as file:
+        arrays = dict(file)
+    about = json.loads(arrays['about'].tobytes())
+    change(about)
+    arrays['about'] = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    with path.open('wb') as file:
+        np.savez(file, **arrays)
 
 
 @pytest.mark.parametrize(
     ('damage', 'said'),
     [
-        (lambda text: text[: len(text) // 2], 'is damaged'),
-        (lambda text: '', 'is damaged'),
-        (lambda text: text.replace('"mIoU": 12.5', '"mIoU": 13.5'), 'checksum'),
-        (lambda text: text.replace('[1, 1, 4]', '[1, 1, 5]'), 'checksum'),
-        (lambda text: text.replace(KEY, 'b' * 64), 'checksum'),
-        (lambda text: text.replace('"schema": 1', '"schema": 2'), 'schema 1'),
-        (lambda text: '[1, 2]', 'is no result'),
-        (lambda text: '\x00' * len(text), 'is damaged'),
+        (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), 'is damaged'),
+        (lambda path: path.write_bytes(b''), 'is damaged'),
+        (lambda path: path.write_bytes(bytes(path.stat().st_size)), 'is damaged'),
+        (lambda path: path.write_bytes(path.read_bytes().replace(b'"p2"', b'"p3"')), 'is damaged'),
+        (lambda path: rewritten(path, lambda about: about.update(schema=1)), 'is of another version'),
+        (lambda path: rewritten(path, lambda about: about.update(key=OTHER)), 'belongs to another run'),
+        (lambda path: rewritten(path, lambda about: about['names'].pop()), 'is damaged'),
+        (lambda path: rewritten(path, lambda about: about.pop('parts')), 'is damaged'),
     ],
 )
 def test_a_damaged_entry_is_refused(store, damage, said):
     path = put(store)
-    path.write_text(damage(path.read_text()))
-    with pytest.raises(BenchError, match=f'{path} .*{said}.*; delete the file'):
+    damage(path)
+    with pytest.raises(BenchError, match=f'{path} {said}.*; delete the file'):
+        store.get(KEY)
+
+
+def test_a_flipped_bit_in_the_cells_is_seen(store):
+    path = put(store)
+    with zipfile.ZipFile(path) as archive:
+        at = path.read_bytes().index(archive.read('pixels.npy'))
+    content = bytearray(path.read_bytes())
+    content[at + 130] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BenchError, match='is damaged'):
         store.get(KEY)
 
 
 def test_an_entry_under_another_name_is_refused(store):
-    put(store).rename(store.path('b' * 64))
+    put(store).rename(store.path(OTHER))
     with pytest.raises(BenchError, match='belongs to another run'):
-        store.get('b' * 64)
+        store.get(OTHER)
 
 
-def test_a_journal_in_another_folder_is_refused(store):
-    store.journal(KEY, {}, 2).append(CELLS)
-    (store.folder / f'{KEY}.running').rename(store.folder / f'{"b" * 64}.running')
-    with pytest.raises(BenchError, match=r'images-.*belongs to another run .*; delete the file'):
-        store.journal('b' * 64, {}, 2).read()
-
-
-def test_sealing_leaves_one_file(store):
+def test_putting_leaves_one_file(store):
     with store.claimed([KEY]) as claimed:
         assert claimed == {KEY}
-        store.journal(KEY, {}, 2).append(CELLS)
+        store.journal(KEY).append(IMAGES)
         put(store)
-    assert [path.name for path in store.folder.iterdir()] == [f'{KEY}.json']
-
-
-def test_what_a_kill_after_sealing_leaves_is_taken_away(store):
-    put(store)
-    store.journal(KEY, {}, 2).append(CELLS)
-    assert store.get(KEY) is not None
-    assert [path.name for path in store.folder.iterdir()] == [f'{KEY}.json']
+    assert [path.name for path in store.folder.iterdir()] == [f'{KEY}.npz']
 
 
 # ---- claims
@@ -115,23 +166,11 @@ def test_a_claim_keeps_others_out(store):
     assert not list(store.folder.iterdir()), 'claims leave nothing behind'
 
 
-def test_nothing_to_do_where_another_finished_meanwhile(store, monkeypatch):
-    claim = Store._claim
-
-    def slow(store: Store, key: str, claims: object) -> bool:
-        put(store)  # by another process, between the look and the claim
-        return claim(store, key, claims)
-
-    monkeypatch.setattr(Store, '_claim', slow)
-    with store.claimed([KEY]) as claimed:
-        assert claimed == set()
-
-
 def test_a_journal_outlives_a_claim(store):
     with store.claimed([KEY]):
-        store.journal(KEY, {}, 2).append(CELLS)
+        store.journal(KEY).append(IMAGES)
     with store.claimed([KEY]) as claimed:
-        assert claimed == {KEY} and set(store.journal(KEY, {}, 2).read()) == set(CELLS)
+        assert claimed == {KEY} and plain(store.unsealed(KEY)) == plain(IMAGES)
 
 
 def test_a_store_that_cannot_be_written(tmp_path):
@@ -141,7 +180,7 @@ def test_a_store_that_cannot_be_written(tmp_path):
         pass
 
 
-# ---- whole plans
+# ---- whole runs
 
 
 @pytest.fixture(scope='module')
@@ -151,7 +190,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> TinyBench:
 
 @pytest.fixture(scope='module')
 def expected(bench: TinyBench, tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    cells = plain_cells(run_plan(tiny_plan(bench), Options(), Store(tmp_path_factory.mktemp('whole'))))
+    cells = plain_cells(run(tiny_passes(bench), Selection(), Store(tmp_path_factory.mktemp('whole'))))
     assert len({json.dumps(of_leaf) for of_leaf in cells}) == 4, 'leaves that are all alike would prove nothing'
     return cells
 
@@ -168,63 +207,76 @@ def started(*arguments: object) -> multiprocessing.Process:
 
 
 def test_a_second_call_computes_what_is_missing(bench, expected, store, monkeypatch, tmp_path):
-    plan, log = tiny_plan(bench), tmp_path / 'log'
-    run_plan(plan, Options(), store)
-    lost = sorted(store.folder.glob('*.json'))[1]
+    passes, log = tiny_passes(bench), tmp_path / 'log'
+    run(passes, Selection(), store)
+    lost = sorted(store.folder.glob('*.npz'))[1]
     lost.unlink()
     monkeypatch.setattr(Journal, 'append', logged(log))
-    assert plain_cells(run_plan(plan, Options(), store)) == expected
+    assert plain_cells(run(passes, Selection(), store)) == expected
     assert computed(log) == Counter(f'{lost.stem} {name}' for name in bench.names)
 
 
-def test_half_a_batch_that_is_finished_is_not_written_again(bench, expected, store, monkeypatch, tmp_path):
-    """As another size of batches leaves it."""
-    plan, log = tiny_plan(bench), tmp_path / 'log'
-    open_pass = run.OpenPass(plan.passes[1], Options())
-    (key,) = open_pass.keys
-    open_pass.journal(store, key).append({'p2': np.array(expected[3]['p2'])})
+def test_a_part_is_continued_to_the_whole(bench, expected, store, monkeypatch, tmp_path):
+    """The whole batch of a limit that ends within one is computed again, beside the images it belongs to."""
+    passes, log = tiny_passes(bench)[1:], tmp_path / 'log'
+    (part,) = plain_cells(run(passes, Selection(limit=3), store))
+    assert list(part) == bench.names[:3]
+    (key,) = OpenPass(passes[0], Selection()).keys
     monkeypatch.setattr(Journal, 'append', logged(log))
-    assert plain_cells(run_plan(Plan([], plan.passes[1:]), Options(), store)) == expected[3:]
-    assert computed(log) == Counter(f'{key} {name}' for name in bench.names if name != 'p2')
+    assert plain_cells(run(passes, Selection(), store)) == expected[3:]
+    assert computed(log) == Counter(f'{key} {name}' for name in bench.names[2:])
+    # And a part of the whole costs nothing.
+    assert plain_cells(run(passes, Selection(limit=3), store)) == [{name: expected[3][name] for name in part}]
+    assert len(computed(log)) == len(bench.names) - 2
+
+
+def test_fresh_computes_everything_again(bench, expected, store, monkeypatch, tmp_path):
+    passes, log = tiny_passes(bench)[1:], tmp_path / 'log'
+    run(passes, Selection(), store)
+    monkeypatch.setattr(Journal, 'append', logged(log))
+    assert plain_cells(run(passes, Selection(), store, fresh=True)) == expected[3:]
+    assert sum(computed(log).values()) == 7
 
 
 @pytest.mark.parametrize('kill_at', [4, 13])
 def test_killed_in_the_middle_then_the_same_again(bench, expected, store, monkeypatch, tmp_path, kill_at):
     """In the first pass between two leaves of a batch, and in the second pass between two batches."""
-    plan, before, after = tiny_plan(bench), tmp_path / 'before', tmp_path / 'after'
-    process = started(plan, store.folder, before, kill_at)
+    passes, before, after = tiny_passes(bench), tmp_path / 'before', tmp_path / 'after'
+    process = started(passes, store.folder, before, kill_at)
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    assert len(list(store.folder.glob('*.json'))) == (0 if kill_at < 12 else 3)
+    assert len(list(store.folder.glob('*.npz'))) == (0 if kill_at < 12 else 3)
 
     monkeypatch.setattr(Journal, 'append', logged(after))
-    assert plain_cells(run_plan(plan, Options(), store)) == expected
-    assert sorted(path.suffix for path in store.folder.iterdir()) == ['.json'] * 4
+    assert plain_cells(run(passes, Selection(), store)) == expected
+    assert sorted(path.suffix for path in store.folder.iterdir()) == ['.npz'] * 4
     # What was written is kept; what was not is the batch in flight and what comes behind it.
     assert sum(computed(before).values()) == sum(2 if number % 12 < 9 else 1 for number in range(kill_at))
-    assert set((computed(before) + computed(after)).values()) == {1}
-    assert sum((computed(before) + computed(after)).values()) == 4 * 7
+    twice = [entry for entry, count in (computed(before) + computed(after)).items() if count > 1]
+    assert len(twice) <= 2, 'at most the batch in flight, of the leaf that had written it'
+    assert len(computed(before) + computed(after)) == 4 * 7
 
 
 def test_two_processes_on_one_store_at_once(bench, expected, store, tmp_path):
-    plan, logs = tiny_plan(bench), [tmp_path / 'one', tmp_path / 'two']
+    passes, logs = tiny_passes(bench), [tmp_path / 'one', tmp_path / 'two']
     ready = multiprocessing.get_context('spawn').Barrier(2)
-    processes = [started(plan, store.folder, log, None, ready) for log in logs]
+    processes = [started(passes, store.folder, log, None, ready) for log in logs]
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0]
     together = computed(logs[0]) + computed(logs[1])
     assert set(together.values()) == {1} and sum(together.values()) == 4 * 7
-    assert plain_cells(run_plan(plan, Options(), store)) == expected
-    assert sorted(path.suffix for path in store.folder.iterdir()) == ['.json'] * 4
+    assert plain_cells(run(passes, Selection(), store)) == expected
+    assert sorted(path.suffix for path in store.folder.iterdir()) == ['.npz'] * 4
 
 
 def test_what_another_process_gives_back_unfinished_is_computed_here(bench, expected, store, monkeypatch, capfd):
-    plan = tiny_plan(bench)
+    passes = tiny_passes(bench)
     other = Store(store.folder)
-    keys = [key for pass_ in plan.passes for key in run.OpenPass(pass_, Options()).keys]
+    keys = [key for pass_ in passes for key in OpenPass(pass_, Selection()).keys]
     claim = other.claimed(keys[:1])
     claim.__enter__()
-    monkeypatch.setattr(run.time, 'sleep', lambda seconds: claim.__exit__(None, None, None))
-    assert plain_cells(run_plan(plan, Options(), store)) == expected
+    monkeypatch.setattr(run_module.time, 'sleep', lambda seconds: claim.__exit__(None, None, None))
+    results = run(passes, Selection(), store)
+    assert sorted(map(json.dumps, plain_cells(results))) == sorted(map(json.dumps, expected))
     assert capfd.readouterr().err.count('waiting for another process, which computes voc21, voc20') == 1

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from naclip_bench.evaluation.store import Store
+
 COMMAND = Path(__file__).resolve().parent.parent / 'tools' / 'test.py'
 
 #: A CLIP that is built and run in milliseconds.
@@ -85,6 +87,7 @@ class TinyBench:
         pretrained: str | Path = 'none',
         options: Mapping[str, object] | None = None,
         work_dir: Path | None = None,
+        without: Sequence[str] = (),
     ) -> list[str]:
         settings = {
             'model.backbone.arch': self.arch,
@@ -95,8 +98,10 @@ class TinyBench:
             'test_dataloader.batch_size': 2,
             **(options or {}),
         }
+        work_dir = work_dir or self.work_dir
         fixed = {'--data-root': self.folder / 'data', '--pretrained': pretrained}
-        fixed['--work-dir'] = work_dir or self.work_dir
+        fixed |= {'--work-dir': work_dir, '--store': work_dir / 'store'}
+        fixed = {option: value for option, value in fixed.items() if option not in without}
         changed = [f'{key}={value}' for key, value in settings.items()]
         return [config, *(str(x) for pair in fixed.items() for x in pair), *more, '--cfg-options', *changed]
 
@@ -104,12 +109,19 @@ class TinyBench:
         """Run the command in this process, which spares the seconds of its imports; see :meth:`arguments`."""
         return run_here(capfd, self.arguments(*more, **changes))
 
-    def finished(self, work_dir: Path | None = None) -> dict[str, object]:
-        """Cells of each image in the journal, by name."""
-        paths = sorted(((work_dir or self.work_dir) / 'images').glob('*.jsonl'))
-        entries = [json.loads(line) for path in paths for line in path.read_text().splitlines()[1:]]
-        assert len({entry['image'] for entry in entries}) == len(entries), 'an image was computed twice'
-        return {entry['image']: entry['cells'] for entry in entries}
+    def store(self, work_dir: Path | None = None) -> Store:
+        return Store((work_dir or self.work_dir) / 'store')
+
+    def finished(self, work_dir: Path | None = None) -> dict[str, list]:
+        """Cells of each finished image of the only leaf, whether it is whole or not, by name."""
+        store = self.store(work_dir)
+        keys = {path.name.split('.')[0] for path in store.folder.glob('*.*')}
+        if not keys:
+            return {}
+        (key,) = keys
+        entry = store.get(key)
+        images = {**(entry.images if entry else {}), **store.unsealed(key)}
+        return {name: images[name].cells.tolist() for name in sorted(images)}
 
     def result(self, work_dir: Path | None = None) -> dict:
         return json.loads(((work_dir or self.work_dir) / 'result.json').read_text())
@@ -130,10 +142,12 @@ def run_here(capfd: pytest.CaptureFixture, arguments: Sequence[object], command:
     return Outcome(ended.value.code, out, err + ''.join(shown))
 
 
-def run_process(arguments: Sequence[str], launcher: Sequence[str] = (), **environment: object) -> Outcome:
+def run_process(
+    arguments: Sequence[str], launcher: Sequence[str] = (), command: Path = COMMAND, **environment: object
+) -> Outcome:
     """Run the command as a user does, ``launcher`` being what stands between Python and it."""
     done = subprocess.run(
-        [sys.executable, *launcher, str(COMMAND), *arguments],
+        [sys.executable, *launcher, str(command), *arguments],
         env={**os.environ, **{key: str(value) for key, value in environment.items()}},
         capture_output=True,
         text=True,
@@ -144,7 +158,7 @@ def run_process(arguments: Sequence[str], launcher: Sequence[str] = (), **enviro
 
 
 def assert_kept(bench: TinyBench, names: Sequence[str]) -> None:
-    """The journal holds these images; there is no result, and nothing half-written."""
+    """The store holds these images; there is no result, and nothing half-written."""
     assert list(bench.finished()) == list(names)
     assert not (bench.work_dir / 'result.json').exists()
     assert not list(bench.folder.rglob('*.tmp'))

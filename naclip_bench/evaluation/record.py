@@ -15,6 +15,7 @@ from mmseg.registry import METRICS
 
 from ..datasets.check import list_hash
 from ..datasets.splits import Deviation
+from ..json_files import plain
 from ..methods.base import TrainingFreeSegmentor
 from .confusion import from_cells
 from .key import versions
@@ -75,7 +76,7 @@ def result_record(
     confusion = from_cells((entry.cells[name] for name in names), len(classes))
     scores, truth = metric.scores(confusion), confusion.sum(1)
     last = entry.about['sessions'][-1]
-    return {
+    record = {
         'schema': SCHEMA,
         'date': last['date'],
         'method': type(method).__name__,
@@ -125,3 +126,4 @@ def result_record(
         'times': {name: last[name] for name in ('wall', 'images', 'leaves', 'stages')},
         'config': config.to_dict(),
     }
+    return plain(record)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isnan
 from pathlib import Path
 from statistics import median
 
@@ -53,8 +52,8 @@ def print_result(record: dict, path: Path) -> None:
         console.print(f'[bold red]{RANDOM_WEIGHTS}[/bold red]')
 
 
-def _percent(value: float) -> str:
-    return '-' if isnan(value) else f'{value:.2f}'
+def _percent(value: float | None) -> str:
+    return '-' if value is None else f'{value:.2f}'
 
 
 def print_benchmark(config: Config, measured: Measured) -> None:

@@ -174,21 +174,22 @@ def _compute(
     finally:
         for counter in counters.values():
             counter.journal.close()
+    seconds, stages = time.perf_counter() - begin, STOPWATCH.seconds()
+    counted: dict[str, dict[str, Finished]] = {}
+    for key, counter in counters.items():
+        for part in all_gather_object(counter.counted):
+            counted.setdefault(key, {}).update(part)
     session = {
         'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        'wall': time.perf_counter() - begin,
-        'images': len(opened.names) - min(map(len, seen.values())),
+        'wall': seconds,
+        'images': max(map(len, counted.values())),
         'leaves': len(seen),
-        'stages': STOPWATCH.seconds(),
+        'stages': stages,
         'device': device_record(opened.device),
     }
-    for key, counter in counters.items():
-        parts = all_gather_object(counter.counted)
-        if is_main_process():
-            images = dict(finished[key])
-            for part in parts:
-                images |= part
-            _put(opened, store, key, images, session)
+    if is_main_process():
+        for key, images in counted.items():
+            _put(opened, store, key, {**finished[key], **images}, session)
 
 
 def _put(opened: OpenPass, store: Store, key: str, images: dict[str, Finished], session: dict) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 
@@ -227,16 +229,20 @@ def _with_value(now: Expected, result: Result) -> Expected:
         'result': hashlib.sha256(json.dumps(cells).encode()).hexdigest(),
         'versions': record['versions'],
     }
-    return replace(now, value=record['metrics'][METRIC], evidence=evidence)
+    value = record['metrics'][METRIC]
+    return replace(now, value=math.nan if value is None else value, evidence=evidence)
 
 
 @contextmanager
 def store_for(folder: Path | None) -> Iterator[Store]:
-    """Open the store asked for, or one for this run alone: what is computed anew is compared."""
+    """Open the store asked for, or one for this run alone, which computes everything anew, text vectors too."""
     if folder is not None:
         yield Store(folder)
         return
-    with tempfile.TemporaryDirectory() as temporary:
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        patch.dict(os.environ, NACLIP_BENCH_CACHE=str(Path(temporary) / 'cache')),
+    ):
         yield Store(Path(temporary) / 'results')
 
 

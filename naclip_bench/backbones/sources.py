@@ -123,12 +123,14 @@ def find_weights(pretrained: str, architecture: Architecture) -> Source:
         config, path = _config_of(pretrained, 'pretrained'), _weights_in(path)
     elif path.is_file():
         config, pretrained = path.with_name(CONFIG), path.name
-    elif path.suffix or '/' in pretrained:
+    elif path.suffix or '/' in pretrained or pretrained.startswith(FOLDER):
         raise BenchError(f'pretrained: there is no file {pretrained}; {THREE_WAYS}')
     else:
         tags = list_pretrained_tags_by_model(architecture.name)
         raise BenchError(f'pretrained: "{pretrained}" is no tag of {architecture.name}{did_you_mean(pretrained, tags)}')
     if not config.is_file():
+        if _quick_gelu_beside(path) not in (None, architecture.quick_gelu):
+            raise _another_activation(str(path), architecture)
         return Source(path, pretrained)
     described = _described(_read_json(config))
     if described.quick_gelu != architecture.quick_gelu:
@@ -195,6 +197,15 @@ def _weights_in(folder: Path) -> Path:
 def _heads(config: Mapping) -> tuple[int, int]:
     """What no shape of a parameter tells, with open_clip's defaults."""
     return config['vision_cfg'].get('head_width', 64), config['text_cfg'].get('heads', 8)
+
+
+def _quick_gelu_beside(path: Path) -> bool | None:
+    """What the ``config.json`` that ``transformers`` saves beside a CLIP tells of its activation."""
+    beside = path.with_name('config.json')
+    config = _read_json(beside) if beside.is_file() else {}
+    if config.get('model_type') != 'clip':
+        return None
+    return (config.get('vision_config') or {}).get('hidden_act', 'quick_gelu') == 'quick_gelu'
 
 
 def _another_activation(weights: str, architecture: Architecture) -> BenchError:

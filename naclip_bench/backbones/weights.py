@@ -99,18 +99,18 @@ def _random_weight(name: str, shape: tuple[int, ...]) -> Tensor:
 
 def _build(architecture: Architecture) -> CLIP:
     """open_clip's model, its parameters yet without values."""
-    plain = BenchError(
+    plain = (
         f'arch: "{architecture.name}" has no plain CLIP vision transformer and text tower; '
         'use one such as ViT-B-16-quickgelu'
     )
     try:
         with torch.device('meta'):
             model = CLIP(**architecture.config)
-    except (TypeError, RuntimeError, OSError):
-        raise plain from None
+    except Exception as error:  # open_clip checks no config: whatever comes of its values
+        raise BenchError(f'{plain} ({" ".join(str(error).split())})') from None
     model.attn_mask = None  # a buffer outside the state dict; FrozenCLIP masks by itself
     if not _is_plain(model, architecture.config):
-        raise plain
+        raise BenchError(plain)
     return model
 
 
@@ -153,8 +153,8 @@ def _difference(expected: Mapping[str, tuple], found: Mapping[str, tuple], archi
     towers = [any(key.endswith(end) for key in found) for end in ('conv1.weight', 'token_embedding.weight')]
     if towers == [True, False]:
         return (
-            'holds the vision tower alone, and class names need the text tower that it was trained with: take the state '
-            'dict of the CLIP that training began with, update it with these weights (named visual.*), and save it'
+            'holds the vision tower alone, and class names need the text tower that it was trained with: take the '
+            'state dict of the CLIP that training began with, update it with these weights (named visual.*), save it'
         )
     positions = 'visual.positional_embedding'
     if wrong == [positions] and not missing and not unknown and found[positions][-1] == expected[positions][-1]:

@@ -46,14 +46,14 @@ def earlier(bench: TinyBench) -> Callable[[], None]:
 
 
 def weights_of(arch: Mapping, path: Path, broken: str | None = None) -> Path:
-    """Made-up weights as safetensors, with a NaN in the parameter ``broken``."""
+    """Made-up weights as safetensors, with values in the parameter ``broken`` that overflow in use."""
     from safetensors.torch import save_file
 
     from naclip_bench.backbones.weights import load_clip
 
     state = load_clip(arch, None).model.state_dict()
     if broken:
-        state[broken].view(-1)[0] = torch.nan
+        state[broken].fill_(3e38)
     save_file(state, path)
     return path
 
@@ -248,7 +248,7 @@ def test_weights_not_to_be_had_offline(bench, earlier):
     home.mkdir()
     arguments = bench.arguments(pretrained='openai', options={'model.backbone.arch': 'ViT-B-16-quickgelu'})
     outcome = run_process(arguments, HF_HUB_OFFLINE=1, HF_HOME=home, HF_HUB_CACHE=home / 'hub', HOME=home)
-    assert_one_line(outcome, '"openai"', 'ViT-B-16-quickgelu', '(1)', '(2) set HF_HOME', '(3)', '--pretrained FILE')
+    assert_one_line(outcome, '"openai"', 'ViT-B-16-quickgelu', '(1)', '(2) set HF_HOME', '(3)', 'a local file')
     earlier()
 
 
@@ -262,7 +262,7 @@ def test_weights_of_another_architecture(bench, earlier, capfd):
 
 def test_weights_file_that_is_not_there(bench, earlier, capfd):
     path = bench.folder / 'absent.pt'
-    assert_one_line(bench.run(capfd, pretrained=path), f'there is no file {path}', '--pretrained FILE')
+    assert_one_line(bench.run(capfd, pretrained=path), f'there is no file {path}', 'a local file')
     earlier()
 
 
@@ -282,9 +282,9 @@ def test_weights_file_that_cannot_be_read(bench, earlier, capfd, name, state):
 @pytest.mark.parametrize('broken', ['visual.conv1.weight', 'ln_final.bias'])
 def test_logits_that_are_not_finite(bench, capfd, broken):
     """They are never scored: a NaN has no class."""
-    path = weights_of(TINY_CLIP, bench.folder / 'nan.safetensors', broken)
+    path = weights_of(TINY_CLIP, bench.folder / 'huge.safetensors', broken)
     outcome = bench.run(capfd, pretrained=path)
-    assert_one_line(outcome, 'p0.jpg', 'not finite', '"nan.safetensors"')
+    assert_one_line(outcome, 'p0.jpg', 'not finite', '"huge.safetensors"')
     assert_kept(bench, [])
 
 

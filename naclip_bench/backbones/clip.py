@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ..errors import BenchError, did_you_mean
 from .blocks import Block, fold_quick_gelu
+from .colors import Colors
 from .positions import interpolate_positions
 from .weights import load_clip
 
@@ -69,16 +70,20 @@ class FrozenCLIP(nn.Module):
     """CLIP with a vision transformer, never trained, open to be taken apart.
 
     Args:
-        arch: open_clip model name (``ViT-B-16-quickgelu``), an open_clip model config as dict, or the path of its JSON.
+        arch: open_clip model name (``ViT-B-16-quickgelu``), an open_clip model config as dict or the path of its JSON,
+            or a folder or ``hf-hub:ORG/NAME`` with an ``open_clip_config.json``.
         pretrained: open_clip tag (``openai``), path of a state dict (.pt, .safetensors, OpenAI's TorchScript archive),
-            or None for random weights.
+            a folder or ``hf-hub:ORG/NAME`` as for ``arch``, or None for random weights. Where ``arch`` is one of these
+            two, ``openai`` stands for its own weights.
         precision: ``fp32`` (the reference), ``bf16`` or ``fp16`` of the vision tower; the text tower stays in fp32.
+        colors: ``openai``, ``imagenet``, ``inception`` or a pair (mean, deviation) in 0..1, RGB, that the weights were
+            trained with; None: what is known of the weights.
 
     Attributes:
         weights_name: the tag, the file's name, or ``random``.
         weights_hash: sha256 of all parameters in float32, whatever file they came from.
         random_weights: the weights mean nothing.
-        colors: mean and deviation (0..1, RGB) that the weights were trained with, where they are not OpenAI's.
+        colors: mean and deviation (0..1, RGB) that the weights were trained with.
         clip: open_clip's model. Its blocks are changed (:func:`fold_quick_gelu`): use the methods here, not its own.
     """
 
@@ -87,14 +92,15 @@ class FrozenCLIP(nn.Module):
         arch: str | dict = 'ViT-B-16-quickgelu',
         pretrained: str | None = 'openai',
         precision: str = 'fp32',
+        colors: str | Sequence[float | Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
         if precision not in PRECISIONS:
             raise BenchError(f'unknown precision "{precision}"{did_you_mean(precision, PRECISIONS)}')
-        loaded = load_clip(arch, pretrained)
+        loaded = load_clip(arch, pretrained, colors)
         self.clip = loaded.model.eval().requires_grad_(False)
         self.weights_name, self.weights_hash, self.random_weights = loaded.name, loaded.sha256, loaded.random_weights
-        self.colors = loaded.colors
+        self.colors: Colors = loaded.colors
         self.arch, self.precision = loaded.arch, precision
 
         visual = self.clip.visual

@@ -1,87 +1,67 @@
-"""Which CLIP, with which weights: a name, a file, or made up; always with a hash of what was really loaded."""
+"""Which CLIP, with which weights; always with a hash of what was really loaded, and the colors it was trained with."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import warnings
-import zipfile
+import math
 import zlib
-from collections.abc import Mapping
-from copy import deepcopy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import open_clip
 import torch
-from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.model import CLIP
-from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor
 from torch.nn import Identity
 
-from ..bundled import PRETRAINED
-from ..errors import BenchError, did_you_mean
-
-#: Mean and deviation of the colors that OpenAI's weights, and most others, were trained with.
-OPENAI = (tuple(OPENAI_DATASET_MEAN), tuple(OPENAI_DATASET_STD))
-
-#: Entries of OpenAI's archives that describe the model and are no weights.
-NOT_WEIGHTS = ('input_resolution', 'context_length', 'vocab_size')
-
-THREE_WAYS = (
-    'give them in one of three ways: (1) with network access, let open_clip download them once; '
-    '(2) set HF_HOME to a Hugging Face cache that holds them; '
-    '(3) pass a local file: --pretrained FILE (.pt, .safetensors, or a TorchScript archive)'
-)
+from ..errors import BenchError
+from .checkpoint import read_checkpoint
+from .colors import OPENAI, Colors, colors_of_architecture, parse_colors
+from .sources import Architecture, find_architecture, find_weights
 
 
 @dataclass(frozen=True)
 class LoadedCLIP:
     model: CLIP
     arch: str  #: open_clip's name, or ``custom-<hash>`` for a config of one's own
-    name: str  #: the tag, the file's name, or ``random``
+    name: str  #: the tag, the file's or folder's name, or ``random``
     sha256: str  #: of all parameters in float32
     quick_gelu: bool
     random_weights: bool
-    colors: tuple[tuple[float, ...], tuple[float, ...]] | None  #: mean and deviation in 0..1 where not OpenAI's
+    colors: Colors  #: mean and deviation in 0..1
 
 
-def load_clip(arch: str | Mapping, pretrained: str | None) -> LoadedCLIP:
-    """Build a CLIP of ``arch`` and fill it with ``pretrained``; see :class:`FrozenCLIP` for both.
+def load_clip(
+    arch: str | Mapping, pretrained: str | None, colors: str | Sequence[float | Sequence[float]] | None = None
+) -> LoadedCLIP:
+    """Build a CLIP of ``arch`` and fill it with ``pretrained``; see :class:`FrozenCLIP` for all three.
+
+        load_clip('ViT-B-16-quickgelu', 'openai').sha256
 
     Raises:
-        BenchError: unknown architecture or tag, weights that cannot be had, or weights of another architecture.
+        BenchError: unknown architecture or tag, weights that cannot be had, are not finite or of another architecture,
+            or colors that cannot be known.
     """
-    arch_name, config = _model_config(arch)
-    quick_gelu = bool(config.get('quick_gelu', False))
-    plain = (
-        f'arch: "{arch_name}" has no plain CLIP vision transformer and text tower; use one such as ViT-B-16-quickgelu'
-    )
-    try:
-        with torch.device('meta'):
-            model = CLIP(**config)
-    except (TypeError, RuntimeError, OSError):
-        raise BenchError(plain) from None
-    model.attn_mask = None  # a buffer outside the state dict; FrozenCLIP masks by itself
-    if not _is_plain(model, config):
-        raise BenchError(plain)
-
-    colors = None
+    asked_colors = None if colors is None else parse_colors(colors)
+    architecture = find_architecture(arch)
+    model = _build(architecture)
     if pretrained is None:
-        name, state = 'random', random_weights(model.state_dict())
-    elif (PRETRAINED / f'{pretrained}.safetensors').is_file():
-        name, state = pretrained, _read_file(PRETRAINED / f'{pretrained}.safetensors', arch_name, quick_gelu)
-    elif Path(pretrained).is_file():
-        name, state = Path(pretrained).name, _read_file(Path(pretrained), arch_name, quick_gelu)
+        name, state, known_colors = 'random', random_weights(model.state_dict()), architecture.colors or OPENAI
     else:
-        path, colors = _fetch(arch_name, pretrained, quick_gelu)
-        name, state = pretrained, _read_file(path, arch_name, quick_gelu)
+        source = find_weights(str(pretrained), architecture)
+        name, checkpoint = source.name, read_checkpoint(source.path)
+        if checkpoint.openai and not architecture.quick_gelu:
+            raise BenchError(
+                f"pretrained: {name} is an archive of OpenAI's, trained with QuickGELU; {architecture.other_activation}"
+            )
+        state = _fitted(checkpoint.state, model, architecture, name)
+        known_colors = source.colors or (OPENAI if checkpoint.openai else architecture.colors)
     state = {key: value.float().contiguous() for key, value in state.items()}
-    _check_same_architecture(model, state, arch_name, name)
+    _check_finite(state, name)
+    found_colors = asked_colors or known_colors or colors_of_architecture(architecture.name, architecture.config, name)
     model.load_state_dict(state, assign=True)
-    return LoadedCLIP(model, arch_name, name, _hash(state), quick_gelu, pretrained is None, colors)
+    random = pretrained is None
+    return LoadedCLIP(model, architecture.name, name, _hash(state), architecture.quick_gelu, random, found_colors)
 
 
 def random_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -117,25 +97,21 @@ def _random_weight(name: str, shape: tuple[int, ...]) -> Tensor:
     return noise * shape[-1] ** -0.5
 
 
-def _model_config(arch: str | Mapping) -> tuple[str, dict]:
-    if isinstance(arch, str) and arch.endswith('.json'):
-        try:
-            arch = json.loads(Path(arch).read_text())
-        except (OSError, ValueError) as error:
-            raise BenchError(f'arch: cannot read the open_clip model config {arch}: {error}') from None
-        arch = arch.get('model_cfg', arch)
-    if isinstance(arch, str):
-        own = PRETRAINED / f'{arch}.json'
-        config = json.loads(own.read_text()) if own.is_file() else open_clip.get_model_config(arch)
-        if config is None:
-            raise BenchError(f'arch: unknown model "{arch}"{did_you_mean(arch, open_clip.list_models())}')
-        return arch, config
-    config = deepcopy({key: dict(value) if isinstance(value, Mapping) else value for key, value in arch.items()})
-    missing = [key for key in ('embed_dim', 'vision_cfg', 'text_cfg') if key not in config]
-    if missing:
-        raise BenchError(f'arch: the open_clip model config lacks {", ".join(missing)}')
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-    return f'custom-{digest[:8]}', config
+def _build(architecture: Architecture) -> CLIP:
+    """open_clip's model, its parameters yet without values."""
+    plain = (
+        f'arch: "{architecture.name}" has no plain CLIP vision transformer and text tower; '
+        'use one such as ViT-B-16-quickgelu'
+    )
+    try:
+        with torch.device('meta'):
+            model = CLIP(**architecture.config)
+    except Exception as error:  # open_clip checks no config: whatever comes of its values
+        raise BenchError(f'{plain} ({" ".join(str(error).split())})') from None
+    model.attn_mask = None  # a buffer outside the state dict; FrozenCLIP masks by itself
+    if not _is_plain(model, architecture.config):
+        raise BenchError(plain)
+    return model
 
 
 def _is_plain(model: CLIP, config: Mapping) -> bool:
@@ -152,74 +128,58 @@ def _is_plain(model: CLIP, config: Mapping) -> bool:
     )
 
 
-def _fetch(arch: str, tag: str, quick_gelu: bool) -> tuple[Path, tuple[tuple[float, ...], tuple[float, ...]] | None]:
-    """The file of a tag, from open_clip's cache or the network, and its colors where they are not OpenAI's."""
-    known = list_pretrained_tags_by_model(arch)
-    entry = get_pretrained_cfg(arch, tag)
-    if not entry:
-        if Path(tag).suffix or '/' in tag:
-            raise BenchError(f'pretrained: there is no file {tag}; {THREE_WAYS}')
-        raise BenchError(f'pretrained: "{tag}" is no tag of {arch}{did_you_mean(tag, known)}')
-    if bool(entry.get('quick_gelu', False)) != quick_gelu:
-        other = arch.removesuffix('-quickgelu') if quick_gelu else f'{arch}-quickgelu'
-        raise BenchError(f'pretrained: "{tag}" was trained with another activation than {arch}; use arch {other}')
-    mean, deviation = (tuple(entry.get(key) or default) for key, default in zip(('mean', 'std'), OPENAI, strict=True))
-    try:
-        return Path(download_pretrained(entry)), None if (mean, deviation) == OPENAI else (mean, deviation)
-    except Exception as error:  # whatever went wrong on the way, the weights are not here
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BenchError(f'pretrained: the weights "{tag}" of {arch} cannot be had ({reason}); {THREE_WAYS}') from None
-
-
-def _read_file(path: Path, arch: str, quick_gelu: bool) -> dict[str, Tensor]:
-    """A state dict from safetensors, a pickled state dict or checkpoint, or a TorchScript archive; runs no code."""
-    try:
-        if path.suffix == '.safetensors':
-            from safetensors.torch import load_file
-
-            state = load_file(path)
-        elif _is_torchscript(path):
-            if not quick_gelu:
-                raise BenchError(
-                    f'pretrained: {path} is an archive of OpenAI, trained with QuickGELU; use arch {arch}-quickgelu'
-                )
-            with warnings.catch_warnings():
-                # torch advises against new archives; these are OpenAI's, from 2021.
-                warnings.simplefilter('ignore', FutureWarning)
-                state = torch.jit.load(path, map_location='cpu').state_dict()
-        else:
-            state = torch.load(path, map_location='cpu', weights_only=True)
-            state = state.get('state_dict', state)
-    except BenchError:
-        raise
-    except Exception:  # each format has errors of its own; all mean the same
-        raise BenchError(
-            f'pretrained: {path} holds no weights that can be read; it must be a state dict (.pt, .safetensors) '
-            "or OpenAI's TorchScript archive"
-        ) from None
-    state = {key.removeprefix('module.'): value for key, value in state.items() if isinstance(value, Tensor)}
-    return {key: value for key, value in state.items() if key not in NOT_WEIGHTS}
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any('/code/' in name for name in archive.namelist())
-
-
-def _check_same_architecture(model: CLIP, state: Mapping[str, Tensor], arch: str, name: str) -> None:
+def _fitted(state: Mapping[str, Tensor], model: CLIP, architecture: Architecture, name: str) -> dict[str, Tensor]:
+    """The state dict, if it is of the model's shape; a logit scale of shape (1,) is as good as one of ()."""
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    scale = state.get('logit_scale')
+    if scale is not None and scale.numel() == 1:
+        state = {**state, 'logit_scale': scale.reshape(expected['logit_scale'])}
     found = {key: tuple(value.shape) for key, value in state.items()}
     if expected == found:
-        return
-    wrong = [f'{key} is {found[key]}, not {shape}' for key, shape in expected.items() if found.get(key, shape) != shape]
-    wrong += [f'{key} is missing' for key in expected if key not in found]
-    wrong += [f'{key} is unknown' for key in found if key not in expected]
-    raise BenchError(
-        f'pretrained: {name} holds the weights of another architecture than {arch}{_guess(found)}: '
-        f'{wrong[0]}{f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""}; set model.backbone.arch'
+        return dict(state)
+    raise BenchError(f'pretrained: {name} {_difference(expected, found, architecture)}')
+
+
+def _difference(expected: Mapping[str, tuple], found: Mapping[str, tuple], architecture: Architecture) -> str:
+    """What is wrong with the shapes of a state dict, and how to mend it."""
+    wrong = [key for key, shape in expected.items() if found.get(key, shape) != shape]
+    missing = [key for key in expected if key not in found]
+    unknown = [key for key in found if key not in expected]
+    if unknown == ['logit_bias']:
+        return (
+            'has a logit_bias: it was trained with a sigmoid of each pair (SigLIP), not with the softmax over classes '
+            'that is used here; to try it all the same, set init_logit_bias to 0 in the model config of arch'
+        )
+    towers = [any(key.endswith(end) for key in found) for end in ('conv1.weight', 'token_embedding.weight')]
+    if towers == [True, False]:
+        return (
+            'holds the vision tower alone, and class names need the text tower that it was trained with: take the '
+            'state dict of the CLIP that training began with, update it with these weights (named visual.*), save it'
+        )
+    positions = 'visual.positional_embedding'
+    if wrong == [positions] and not missing and not unknown and found[positions][-1] == expected[positions][-1]:
+        patch = architecture.config['vision_cfg']['patch_size']
+        here, there = (math.sqrt(shapes[positions][0] - 1) for shapes in (expected, found))
+        return (
+            f'has positions of {there:g} x {there:g} patches, {architecture.name} of {here:g} x {here:g}: set '
+            f'model.backbone.arch to a model config of your own, that of {architecture.name} with '
+            f'vision_cfg.image_size {patch * there:g} (docs/weights.md shows how)'
+        )
+    faults = [f'{key} is {found[key]}, not {expected[key]}' for key in wrong]
+    faults += [f'{key} is missing' for key in missing] + [f'{key} is unknown' for key in unknown]
+    return (
+        f'holds the weights of another architecture than {architecture.name}{_guess(found)}: '
+        f'{faults[0]}{f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""}; set model.backbone.arch'
     )
+
+
+def _check_finite(state: Mapping[str, Tensor], name: str) -> None:
+    broken = [key for key, value in state.items() if not value.isfinite().all()]
+    if broken:
+        raise BenchError(
+            f'pretrained: {name} holds values that are not finite (NaN or infinite) in {broken[0]}'
+            f'{f" and {len(broken) - 1} more" if len(broken) > 1 else ""}; take the weights of an earlier step'
+        )
 
 
 def _guess(shapes: Mapping[str, tuple[int, ...]]) -> str:

@@ -32,9 +32,9 @@ class ImagePreprocessor(BaseDataPreprocessor):
         self.register_buffer('std', torch.tensor(std).view(-1, 1, 1), persistent=False)
 
     @classmethod
-    def of(cls, colors: tuple[Sequence[float], Sequence[float]] | None) -> ImagePreprocessor:
-        """For weights trained with another mean and deviation (0..1); None: CLIP's own."""
-        return cls() if colors is None else cls(*([255 * value for value in part] for part in colors))
+    def of(cls, colors: tuple[Sequence[float], Sequence[float]]) -> ImagePreprocessor:
+        """Build the one for weights trained with this mean and deviation (0..1, RGB); OpenAI's give the defaults."""
+        return cls(*([round(255 * value, 3) for value in part] for part in colors))
 
     def forward(self, data: dict, training: bool = False) -> dict:
         with STOPWATCH.stage('read', self.mean.device):

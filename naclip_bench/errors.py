@@ -113,7 +113,7 @@ def _own_words(error: BaseException) -> str:
 
 
 def _reader_has_left() -> bool:
-    """True where nothing can be written to stdout any more, which then leads nowhere, so that Python's own end is quiet.
+    """True where stdout can no longer be written, which then leads nowhere, so that Python says nothing at its end.
 
     A broken pipe may also be one between processes.
     """

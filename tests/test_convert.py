@@ -363,4 +363,6 @@ def test_the_benchmark_of_data_runs(capfd):
     outcome = run_here(capfd, ['--images', '3', '--repeats', '1'], command)
     assert (outcome.code, outcome.stderr) == (0, '')
     assert outcome.stdout.count('convert') == 2 and '│ check ' in outcome.stdout
-    assert run_here(capfd, ['--repeats', '0'], command).stderr == ('error: --images and --repeats must be at least 1\n')
+    assert run_here(capfd, ['--repeats', '0'], command).stderr == (
+        'error: 1000 images and 0 repeats; both must be at least 1\n'
+    )

@@ -116,9 +116,7 @@ def _fetch(url: str, name: str, part: Path, state_path: Path) -> None:
     except (OSError, HTTPException) as error:
         if isinstance(getattr(error, 'reason', error), socket.gaierror):
             # Of the request, which knows the proxy's where there is one.
-            raise _UnknownHostError(
-                f'the name of the host {request.host} does not resolve; is there a network?'
-            ) from None
+            raise _UnknownHostError(f'the host name {request.host} does not resolve; is there a network?') from None
         raise _InterruptedError(_words(error)) from None
     with response:
         if response.headers.get_content_type() == 'text/html':

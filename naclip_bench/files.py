@@ -85,9 +85,8 @@ def make_folder(option: str, folder: Path | None) -> None:
         what = 'write into'
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise BenchError(
-            f'{option}: cannot {what} the folder {folder}: {disk_fault(error) or error.strerror}'
-        ) from None
+        why = disk_fault(error) or error.strerror
+        raise BenchError(f'{option}: cannot {what} the folder {folder}: {why}') from None
 
 
 def is_truncated(content: bytes) -> bool:

@@ -21,10 +21,11 @@ def needed(module: str, extra: str, what_for: str) -> ModuleType:
     Raises:
         BenchError: it is not installed, or is but does not import.
     """
+    library = module.split('.')[0]
     try:
+        import_module(library)
         return import_module(module)
     except ImportError as error:
-        library = module.split('.')[0]
         if isinstance(error, ModuleNotFoundError) and error.name == library:
             raise BenchError(f"{what_for} needs {library}: pip install 'naclip_bench[{extra}]'") from None
         raise BenchError(f'{what_for} needs {library}, which is installed but does not import: {error}') from None

@@ -83,8 +83,8 @@ def labels_of_matrix(path: Path) -> np.ndarray:
 
 def labels_of_segments(merged: Path, path: Path) -> np.ndarray:
     """Labels of one image; where segments overlap the later one counts, as in the Detail API."""
-    size, *segments = (json.loads(line) for line in path.read_text(encoding='utf-8').splitlines())
     run_lengths = needed('pycocotools.mask', 'data', SEGMENTS)
+    size, *segments = (json.loads(line) for line in path.read_text(encoding='utf-8').splitlines())
     image, categories = f'{merged}, {path.stem}', np.zeros(size, np.uint16)
     for segment in segments:
         category = segment['category_id']

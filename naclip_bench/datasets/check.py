@@ -83,7 +83,8 @@ def file_findings(dataset: BaseDataset, config: ConfigDict) -> list[Finding]:
         paths = file_paths(dataset, key)
         lost = [path for path in paths if not path.is_file()]
         problem = f'{len(lost)} of {len(paths)} {what}s are missing, the first {lost[0]}' if lost else ''
-        findings.append(Finding(f'{what}s there', problem, f'expected: {layout(config)}; {how_to_get(config)}'))
+        mend = f'expected: {layout(config)}; {how_to_get(config)}' if lost else ''
+        findings.append(Finding(f'{what}s there', problem, mend))
     twice = [name for name, count in Counter(image_names(dataset)).items() if count > 1]
     problem = f'listed more than once: {some(twice)}' if twice else ''
     return [*findings, Finding('listed once', problem, f'take the repeated lines out of {dataset.ann_file}')]

@@ -258,6 +258,7 @@ def test_dry_run_of_a_conversion_and_an_unknown_size(data_root, dry):
 def test_dry_run_where_a_login_is_needed(dry):
     outcome = dry('cityscapes')
     assert '  get       leftImg8bit_trainvaltest.zip, about 11.6 GB, from https://www.cityscapes' in outcome.stdout
+    assert '  disk      about 1.2 GB; when it is done, about 1.2 GB; ' in outcome.stdout
     assert_failed(outcome, 'then run: naclip-bench data prepare cityscapes')
 
 

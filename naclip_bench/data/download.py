@@ -65,7 +65,6 @@ def download(url: str, target: Path, md5: str = '') -> None:
             disk is too full, or the checksum is another.
     """
     part = target if target.is_file() else target.with_name(f'{target.name}.part')
-    target.parent.mkdir(parents=True, exist_ok=True)
     tries, most = 0, _size(part)
     while part != target:
         try:
@@ -116,7 +115,7 @@ def _fetch(url: str, name: str, part: Path, state_path: Path) -> None:
     except (OSError, HTTPException) as error:
         if isinstance(getattr(error, 'reason', error), socket.gaierror):
             # Of the request, which knows the proxy's where there is one.
-            raise _UnknownHostError(f'the host name {request.host} does not resolve; is there a network?') from None
+            raise _UnknownHostError(f'the host name {request.host} does not resolve (is there a network?)') from None
         raise _InterruptedError(_words(error)) from None
     with response:
         if response.headers.get_content_type() == 'text/html':

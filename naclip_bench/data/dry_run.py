@@ -54,13 +54,13 @@ def dry_run(recipe: Recipe, given: Sequence[Path], data_root: Path) -> None:
     absent = [source for source in recipe.sources if source not in found]
     passing = sum(_tell_absent(source, data_root) for source in absent)
     kept += sum(source.taken for source in absent) + _tell_written(recipe, data_root)
-    check_absent(recipe, found, given, data_root)
     place = next(folder for folder in (data_root, *data_root.absolute().parents) if folder.is_dir())
     free = shutil.disk_usage(place).free
     unknown = [source.archive for source in absent if not source.taken]
     more = f', and {" and ".join(unknown)}, whose size is not known' if unknown else ''
     wants = f'about {amount(passing + kept)}{more}'
     _line('disk', f'{wants}; when it is done, about {amount(kept)}; {amount(free)} are free in {place}')
+    check_absent(recipe, found, given, data_root)
     if passing + kept > free:
         raise BenchError(f'the disk is too full: {wants} are needed in {place}, {amount(free)} are free')
 

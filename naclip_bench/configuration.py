@@ -39,7 +39,7 @@ class Overrides(DictAction):
 OWN = 'own'
 
 #: Keys that say what a leaf config is; to change them would give a result another name, not another content.
-FIXED = {'protocol', 'dataset', 'images', 'split', 'note', 'vocabulary', 'released', 'pipelines'}
+FIXED = {'protocol', 'dataset', 'images', 'split', 'recipe', 'note', 'vocabulary', 'released', 'pipelines'}
 
 
 def add_config_arguments(parser: ArgumentParser) -> None:

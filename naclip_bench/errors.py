@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
+import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 #: How many known names a message lists where none is close.
 LISTED = 20
+
+
+#: The environment variable that has a command show where its error was raised.
+TRACEBACK = 'NACLIP_BENCH_TRACEBACK'
+
+#: Why a disk refuses, in words, and the mend.
+DISK_FAULTS = {
+    'ENOSPC': 'the disk is full; free some space, or write to another one, and run the command again',
+    'EDQUOT': 'the quota is used up; free some space, or write elsewhere, and run the command again',
+    'EROFS': 'the disk is read-only; write elsewhere',
+    'EACCES': 'there is no permission; change the rights of the file or its folder, or use another one',
+}
 
 
 class BenchError(Exception):
@@ -41,31 +56,70 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def bench_error_in(error: BaseException) -> str | None:
-    """The one line of a :class:`BenchError`, also where a data-loading process raised it.
+    """The one line of a :class:`BenchError`, also where a data-loading process raised it."""
+    return _own_words(error) if isinstance(error, BenchError) else None
 
-    torch raises a worker's error again with its whole traceback as the message; the line is at its end.
-    """
-    if not isinstance(error, BenchError):
-        return None
-    text = str(error)
-    if text.startswith('Caught ') and 'Original Traceback' in text:
-        text = text.rstrip().rsplit(f'{type(error).__module__}.{type(error).__qualname__}: ', 1)[-1]
-    return text.strip()
+
+def disk_fault(error: BaseException) -> str | None:
+    """What is wrong with a disk and how to mend it, where the error says that."""
+    return DISK_FAULTS.get(errno.errorcode.get(getattr(error, 'errno', None)))
 
 
 def run_command(main: Callable[[], int | None]) -> None:
     """Run a command's ``main`` and leave the process with its exit code.
 
-    A :class:`BenchError` ends in one line on stderr and exit code 1, an interruption in 130; anything else is a
-    defect of ours and keeps its traceback.
+    Whatever goes wrong is one line on stderr: a :class:`BenchError` and a full disk exit with 1; an interruption with
+    130; a reader of the output who has left, as ``head`` does, in silence with 141; anything else is a defect of ours
+    and exits with 70. The environment variable ``NACLIP_BENCH_TRACEBACK`` shows where each was raised.
     """
     try:
         code = main() or 0
-    except BenchError as error:
-        print(f'error: {bench_error_in(error)}', file=sys.stderr)
-        code = 1
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         code = 130
-    sys.stdout.flush()
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_has_left():
+            code = 141
+        else:
+            line, code = _last_words(error)
+            if os.environ.get(TRACEBACK):
+                traceback.print_exception(error)
+            print(f'error: {line}', file=sys.stderr)
     sys.exit(code)
+
+
+def _last_words(error: Exception) -> tuple[str, int]:
+    """The line that a command ends in, and its exit code."""
+    if isinstance(error, BenchError):
+        return _own_words(error), 1
+    if fault := disk_fault(error):
+        return f'{error.filename}: {fault}' if error.filename else fault, 1
+    what = ' '.join(f'{type(error).__name__}: {_own_words(error)}'.split()).removesuffix(':')
+    return f'internal: {what} (please report; {TRACEBACK}=1 shows where)', 70
+
+
+def _own_words(error: BaseException) -> str:
+    """The message of an error, also where a data-loading process raised it.
+
+    torch raises a worker's error again with its whole traceback as the message; the line is at its end.
+    """
+    text = str(error)
+    if text.startswith('Caught ') and 'Original Traceback' in text:
+        kind = type(error)
+        for name in (f'{kind.__module__}.{kind.__qualname__}', kind.__qualname__):
+            text = text.rstrip().rsplit(f'\n{name}: ', 1)[-1]
+    return text.strip()
+
+
+def _reader_has_left() -> bool:
+    """True where stdout can no longer be written, which then leads nowhere, so that Python says nothing at its end.
+
+    A broken pipe may also be one between processes.
+    """
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False

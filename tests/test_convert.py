@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -59,6 +60,17 @@ def test_a_log_tells_how_far_it_is(jobs, monkeypatch, capfd):
     monkeypatch.setattr(parallel, 'LOG_EVERY', 0)
     masks.convert_masks(jobs[:2], plus_one, 'test')
     assert capfd.readouterr().err == 'test masks: 1 of 2\ntest masks: 2 of 2\n'
+
+
+def test_a_disk_that_fills_up_names_the_mask(jobs, monkeypatch):
+    def full(self: Image.Image, path: Path, **_: object) -> None:
+        path.write_bytes(b'half')
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(Image.Image, 'save', full)
+    with pytest.raises(BenchError, match=r'^cannot write \S+/new/0\.png: the disk is full; free some space'):
+        masks.convert_masks(jobs, plus_one, 'test')
+    assert not list(jobs[0][1].parent.iterdir())
 
 
 def process_of(job: int) -> tuple[int, int]:
@@ -363,4 +375,6 @@ def test_the_benchmark_of_data_runs(capfd):
     outcome = run_here(capfd, ['--images', '3', '--repeats', '1'], command)
     assert (outcome.code, outcome.stderr) == (0, '')
     assert outcome.stdout.count('convert') == 2 and '│ check ' in outcome.stdout
-    assert run_here(capfd, ['--repeats', '0'], command).stderr == ('error: --images and --repeats must be at least 1\n')
+    assert run_here(capfd, ['--repeats', '0'], command).stderr == (
+        'error: 1000 images and 0 repeats; both must be at least 1\n'
+    )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import random
 import shutil
+import socket
+import time
+import urllib.request
 from collections import namedtuple
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -184,7 +189,7 @@ def test_web_page_in_place_of_the_file(served, target):
     served.kind = 'text/html; charset=utf-8'
     with pytest.raises(BenchError, match='a web page in place of the file'):
         download(served.url, target)
-    assert not list(target.parent.iterdir())
+    assert not target.parent.exists()
 
 
 def test_nobody_listens(target):
@@ -192,6 +197,52 @@ def test_nobody_listens(target):
         pass
     with pytest.raises(BenchError, match='refused; tried 3 times'):
         download(served.url, target)
+
+
+@pytest.mark.parametrize('proxy', [False, True])
+def test_host_that_is_not_known_is_asked_for_once(target, monkeypatch, proxy):
+    asked = []
+
+    def unknown(host: str, *_: object, **__: object) -> None:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, 'Name or service not known')
+
+    monkeypatch.setattr(socket, 'getaddrinfo', unknown)
+    monkeypatch.setattr(time, 'sleep', lambda _: pytest.fail('it waits'))
+    monkeypatch.setattr(urllib.request, '_opener', None)  # which knows the proxies of when it was made
+    for name in ('http_proxy', 'HTTP_PROXY', 'no_proxy', 'NO_PROXY'):
+        monkeypatch.delenv(name, raising=False)
+    if proxy:
+        monkeypatch.setenv('http_proxy', 'http://proxy.test:3128')
+    host = 'proxy.test' if proxy else 'archives.test'
+    message = rf'^http://archives\.test/a\.zip: the host name {host}(:3128)? does not resolve \(is there a network\?\)$'
+    with pytest.raises(BenchError, match=message):
+        download('http://archives.test/a.zip', target)
+    assert asked == [host] and not target.parent.exists()
+
+
+def test_name_that_is_lost_on_the_way_is_asked_for_again(served, target, monkeypatch):
+    real, answers = socket.getaddrinfo, ['known', 'unknown', 'known']
+
+    def flaky(*arguments: object, **options: object) -> object:
+        if answers.pop(0) == 'unknown':
+            raise socket.gaierror(socket.EAI_AGAIN, 'Temporary failure in name resolution')
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(socket, 'getaddrinfo', flaky)
+    served.cuts = [1_000_000]
+    download(served.url, target, md5(CONTENT))
+    assert target.read_bytes() == CONTENT and not answers
+
+
+def test_disk_that_fills_up_on_the_way(served, target, monkeypatch):
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(module, 'byte_progress', lambda *_: nullcontext(full))
+    with pytest.raises(BenchError, match=r'^cannot write \S+/archive\.zip\.part: the disk is full; free some space'):
+        download(served.url, target)
+    assert len(served.asked) == 1
 
 
 def test_disk_that_is_too_full_is_seen_before_the_first_byte(served, target, monkeypatch):

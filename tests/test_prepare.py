@@ -6,8 +6,10 @@ import hashlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +19,12 @@ from filelock import FileLock
 from packing import Served, files_below, image, pack, serving
 from tiny import COMMAND, Outcome, run_here
 
+from naclip_bench.configuration import load_config
 from naclip_bench.data import download, prepare, recipes
+from naclip_bench.data.byte_progress import amount
 from naclip_bench.data.lock import locked
+from naclip_bench.datasets.check import build_dataset
+from naclip_bench.errors import BenchError
 from naclip_bench.files import link_or_copy
 
 PREPARE = COMMAND.with_name('prepare_data.py')
@@ -103,10 +109,10 @@ def test_voc(tmp_path, data_root, command):
     outcome = command('voc', '--from', archive)
     assert outcome.code == 0, outcome.stderr
     assert files_below(data_root) == voc_layout(names)
-    assert '2,898 files' in outcome.stdout and '1 file,' in outcome.stdout
+    assert '2,899 files' in outcome.stdout
     folder = data_root / 'VOCdevkit' / 'VOC2012'
     for name in ('voc21', 'voc20'):
-        line = f'{name}: complete in {folder}; next: python tools/test.py naclip_{name} --data-root {data_root}\n'
+        line = f'{name}: complete in {folder}; next: naclip-bench test naclip_{name} --data-root {data_root}\n'
         assert line in outcome.stdout
     before = state(tmp_path)
     again = command('voc', '--from', archive)
@@ -159,7 +165,7 @@ def test_download_with_the_wrong_checksum(data_root, command, monkeypatch):
     with serving(Served(b'changed on the way')) as served:
         serve_voc(monkeypatch, served.url, b'the archive')
         outcome = command('voc')
-    by_hand = f'run: python tools/prepare_data.py voc --data-root {data_root} --from VOCtrainval_11-May-2012.tar'
+    by_hand = f'run: naclip-bench data prepare voc --data-root {data_root} --from VOCtrainval_11-May-2012.tar'
     assert_failed(outcome, 'it was deleted', by_hand)
     assert not (data_root / 'VOCdevkit').exists()
 
@@ -171,11 +177,110 @@ def test_archive_among_the_downloads_stays_its_owners(tmp_path, data_root, comma
     assert command('voc').code == 0 and path.exists()
 
 
+@pytest.mark.usefixtures('small')
+def test_host_that_is_not_known(command, data_root, monkeypatch):
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, 'Name or service not known')
+
+    monkeypatch.setattr(socket, 'getaddrinfo', unknown)
+    serve_voc(monkeypatch, 'http://archives.test/voc.tar', b'')
+    by_hand = f'run: naclip-bench data prepare voc --data-root {data_root} --from VOCtrainval_11-May-2012.tar'
+    assert_failed(command('voc'), 'the host name archives.test does not resolve', by_hand)
+
+
+def test_library_of_a_conversion_is_missed_before_the_download(command, data_root, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'scipy', None)
+    monkeypatch.setattr(prepare, 'download', lambda *_: pytest.fail('it downloads'))
+    line = "error: conversion of Pascal Context, 459 needs scipy: pip install 'naclip_bench[data]'\n"
+    assert command('pc459').stderr == line
+
+
+# ---- dry runs
+
+
+@pytest.fixture
+def dry(data_root: Path, command: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """A dry run, that nothing comes of."""
+    monkeypatch.setattr(prepare, 'download', lambda *_: pytest.fail('it downloads'))
+
+    def run(*arguments: object) -> Outcome:
+        before = state(data_root.parent)
+        outcome = command(*arguments, '--dry-run')
+        assert state(data_root.parent) == before
+        return outcome
+
+    return run
+
+
+def test_dry_run_of_a_download(data_root, dry):
+    outcome = dry('voc')
+    assert (outcome.code, outcome.stderr) == (0, '')
+    title, download, write, disk = outcome.stdout.splitlines()
+    assert title == 'Pascal VOC 2012: what would be done; nothing of it is'
+    url = 'https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar'
+    assert download == f'  download  VOCtrainval_11-May-2012.tar, about 2.0 GB, from {url}'
+    files = '{JPEGImages/*.jpg, SegmentationClass/*.png, ImageSets/Segmentation/val.txt}'
+    benchmarks = '1,449 images with masks, for voc21 and voc20'
+    assert write == f'  write     {data_root}/VOCdevkit/VOC2012/{files}: {benchmarks}'
+    free = rf'\S+ \w+ are free in {re.escape(str(data_root.parent))}'
+    assert re.fullmatch(rf'  disk      about 2\.2 GB; when it is done, about 170 MB; {free}', disk)
+
+
+def test_dry_run_goes_on_with_a_download(data_root, dry):
+    part = data_root / 'downloads' / 'VOCtrainval_11-May-2012.tar.part'
+    pack(part.parent, {part.name: bytes(2_000_000)})
+    assert f'  going on at 2.0 MB in {part}\n' in re.sub(' +going', '  going', dry('voc').stdout)
+
+
+@pytest.mark.usefixtures('small')
+@pytest.mark.parametrize('where', ['voc.tar', 'folder', 'data/downloads/VOCtrainval_11-May-2012.tar'])
+def test_dry_run_from_what_is_there(tmp_path, data_root, dry, command, where):
+    """Of training images in the archive nothing is taken."""
+    archive = pack(tmp_path / where, voc_members(SMALL))
+    given = [] if 'downloads' in where else ['--from', archive]
+    outcome = dry('voc', *given)
+    size = sum(map(len, voc_layout(SMALL).values()))
+    assert outcome.code == 0 and 'download' not in outcome.stdout.replace(str(archive), '')
+    assert f'  read      7 files, {amount(size)}, of {archive}\n' in outcome.stdout
+    assert f'about {amount(size)}; when it is done, about {amount(size)};' in outcome.stdout
+    assert command('voc', '--from', archive).code == 0
+    assert dry('voc').stdout == 'Pascal VOC 2012 is complete; nothing would be done\n'
+
+
+def test_dry_run_of_a_conversion_and_an_unknown_size(data_root, dry):
+    said = dry('pascal_context').stdout
+    assert '  download  trainval_merged.json, of unknown size, from https://codalabuser' in said
+    assert '  convert   5,104 masks, from 459 categories to 59\n' in said
+    assert f'  write     {data_root}/VOCdevkit/VOC2010/{{' in said and 'for pc60 and pc59\n' in said
+    assert '  disk      about 2.0 GB, and trainval_merged.json, whose size is not known; when it is done, ' in said
+
+
+def test_dry_run_where_a_login_is_needed(dry):
+    outcome = dry('cityscapes')
+    assert '  get       leftImg8bit_trainvaltest.zip, about 11.6 GB, from https://www.cityscapes' in outcome.stdout
+    assert '  disk      about 1.2 GB; when it is done, about 1.2 GB; ' in outcome.stdout
+    assert_failed(outcome, 'then run: naclip-bench data prepare cityscapes')
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['voc', '--from', 'absent.tar'], '--from: there is no absent.tar'),
+        (['pc459'], "needs scipy: pip install 'naclip_bench[data]'"),
+        (['voc'], 'the disk is too full: about 2.2 GB are needed in'),
+    ],
+)
+def test_dry_run_ends_as_the_run_would(dry, monkeypatch, arguments, message):
+    monkeypatch.setitem(sys.modules, 'scipy', None)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: namedtuple('usage', 'total used free')(10**9, 0, 10**9))
+    assert_failed(dry(*arguments), message)
+
+
 def test_where_a_login_is_needed(data_root, command):
     outcome = command('cityscapes')
     login = 'https://www.cityscapes-dataset.com/downloads (needs a login)'
     archives = 'leftImg8bit_trainvaltest.zip gtFine_trainvaltest.zip'
-    run = f'python tools/prepare_data.py cityscapes --data-root {data_root} --from {archives}'
+    run = f'naclip-bench data prepare cityscapes --data-root {data_root} --from {archives}'
     assert_failed(outcome, f'get leftImg8bit_trainvaltest.zip from {login}', f'then run: {run}')
     assert not list(data_root.iterdir())
 
@@ -344,7 +449,7 @@ def test_only_the_images_that_are_named(tmp_path, command, pair, monkeypatch):
 
 def test_one_archive_is_missing(tmp_path, data_root, command, pair):
     maps = pack(tmp_path / 'maps.zip', MAPS)
-    run = f'python tools/prepare_data.py fake --data-root {data_root} --from {maps} images.zip'
+    run = f'naclip-bench data prepare fake --data-root {data_root} --from {maps} images.zip'
     assert_failed(command('fake', '--from', maps), f'get images.zip from https://images.org, then run: {run}')
     assert not pair and not list(data_root.iterdir())
 
@@ -399,6 +504,28 @@ def test_every_recipe_reads_benchmarks_and_says_where_its_archives_are():
             assert not source.listed or source.listed in source.files
     assert recipes.find_recipe('voc21') is recipes.RECIPES['voc']
     assert recipes.find_recipe('coco_stuff') is recipes.RECIPES['coco_stuff']
+
+
+@pytest.mark.parametrize('benchmark', sorted({name for known in recipes.RECIPES.values() for name in known.benchmarks}))
+def test_a_run_without_its_data_says_what_brings_them(benchmark, tmp_path):
+    for root, option in ((None, ''), (str(tmp_path), f' --data-root {tmp_path}')):
+        config = load_config(f'naclip_{benchmark}', root)
+        assert benchmark in recipes.RECIPES[config.recipe].benchmarks
+        config.test_dataloader.dataset.data_prefix.img_path = 'nowhere'
+        with pytest.raises(BenchError, match=rf'; run: naclip-bench data prepare {config.recipe}{option}$'):
+            build_dataset(config.test_dataloader.dataset)
+
+
+@pytest.mark.usefixtures('small')
+def test_a_run_that_lost_an_image_says_what_brings_it(data_root, command, tmp_path):
+    assert command('voc', '--from', pack(tmp_path / 'voc.tar', voc_members(SMALL))).code == 0
+    (data_root / 'VOCdevkit' / 'VOC2012' / 'JPEGImages' / f'{SMALL[1]}.jpg').unlink()
+    dataset = load_config('naclip_voc20', str(data_root)).test_dataloader.dataset
+    with pytest.raises(BenchError, match=r'1 of 3 images are missing.*; run: naclip-bench data prepare voc --data'):
+        build_dataset(dataset)
+    dataset.data_root = str((data_root / 'VOCdevkit' / 'VOC2012').rename(tmp_path / 'my_own'))
+    with pytest.raises(BenchError, match=r'1 of 3 images are missing.*; see docs/data\.md$'):
+        build_dataset(dataset)
 
 
 def test_help_lists_the_data_sets(capfd):

@@ -39,15 +39,17 @@ def main() -> None:
         help='official archives (tar, tar.gz, zip), or folders unpacked already; what they lack is downloaded',
     )
     add('--data-root', type=Path, default=Path('data'), metavar='DIR', help='folder with the datasets (default: data)')
+    add('--dry-run', action='store_true', help='say what would be done and how much disk it wants, and do nothing')
     add('--unlabeled-ignored', action='store_true', help='coco_object: do not score unlabeled pixels as background')
     arguments = parser.parse_args()
     recipe = find_recipe(arguments.dataset, arguments.unlabeled_ignored)
     from naclip_bench.configuration import register
 
     register()
+    from naclip_bench.data.dry_run import dry_run
     from naclip_bench.data.prepare import prepare
 
-    prepare(recipe, arguments.given, arguments.data_root)
+    (dry_run if arguments.dry_run else prepare)(recipe, arguments.given, arguments.data_root)
 
 
 def _origin(recipe: object) -> str:

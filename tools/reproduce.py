@@ -49,6 +49,7 @@ def main() -> int:
     from naclip_bench.evaluation.run import run
     from naclip_bench.evaluation.store import Store
     from naclip_bench.files import make_folder
+    from naclip_bench.optional import needed
     from naclip_bench.speed.tables import print_sharing, sharing
     from naclip_bench.tables.compare import compare, find_row, find_rows
     from naclip_bench.tables.formats import print_plan, print_report, write_report
@@ -81,6 +82,8 @@ def main() -> int:
         return 0
     join_processes(arguments.launcher)
     make_folder('--out', arguments.out)
+    if arguments.out:
+        needed('jinja2', 'report', 'the report as HTML')
     if not arguments.keep_going:
         for pass_ in plan.passes:
             pass_.check(options.selection)

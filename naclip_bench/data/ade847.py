@@ -19,9 +19,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
 
 from ..errors import BenchError, did_you_mean
+from ..optional import needed
 from .masks import IGNORED_16, convert_masks, open_mask, relabel
 from .sources import place_images
 
@@ -54,18 +54,19 @@ def convert_ade847(source: Path, data_root: Path, names: Sequence[str] | None = 
 
 def class_names() -> list[str]:
     """The 847 as the release names them."""
-    return Path(__file__).with_suffix('.txt').read_text().splitlines()
+    return Path(__file__).with_suffix('.txt').read_text(encoding='utf-8').splitlines()
 
 
 def read_object_names(index: Path) -> list[str]:
     """The release's names of all objects; object k of a mask is the k-th, from 1.
 
     Raises:
-        BenchError: the index is damaged or holds no names.
+        BenchError: the index is damaged or holds no names; or scipy, which a ``.mat`` wants, is not installed.
     """
+    matlab = needed('scipy.io', 'data', f'reading {index.name}') if index.suffix == '.mat' else None
     try:
-        if index.suffix == '.mat':
-            names = loadmat(index, simplify_cells=True, variable_names=['index'])['index']['objectnames']
+        if matlab:
+            names = matlab.loadmat(index, simplify_cells=True, variable_names=['index'])['index']['objectnames']
         else:
             with index.open('rb') as file:
                 names = _PlainUnpickler(file).load()['objectnames']

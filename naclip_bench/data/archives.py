@@ -46,6 +46,10 @@ class Contents(ABC):
         """Bytes of a file as declared, unpacked."""
 
     @abstractmethod
+    def read(self, name: str) -> IO[bytes]:
+        """A file's bytes, unpacked."""
+
+    @abstractmethod
     def save(self, name: str, target: Path, advance: Callable[[int], None]) -> None:
         """Bring a file to ``target``, all of it or nothing; ``advance`` is told the bytes written."""
 
@@ -79,6 +83,9 @@ class Folder(Contents):
 
     def size(self, name: str) -> int:
         return self.files[name].stat().st_size
+
+    def read(self, name: str) -> IO[bytes]:
+        return self.files[name].open('rb')
 
     def save(self, name: str, target: Path, advance: Callable[[int], None]) -> None:
         link_or_copy(self.files[name], target)
@@ -124,10 +131,6 @@ class Packed(Contents):
         if path.startswith('/') or climbs or re.match('[A-Za-z]:', path):
             raise BenchError(f'{self.path} would write outside its folder ({before}{raw}); it was not unpacked')
         return path
-
-    @abstractmethod
-    def read(self, name: str) -> IO[bytes]:
-        """A file's bytes, unpacked."""
 
     def save(self, name: str, target: Path, advance: Callable[[int], None]) -> None:
         declared = left = self.size(name)

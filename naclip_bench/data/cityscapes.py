@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import BenchError
+from ..optional import needed
 from .masks import IGNORED_8, convert_masks, read_labels, relabel
 from .sources import find_folder, place_images
 
@@ -59,19 +60,16 @@ def train_ids_of_labels(path: Path) -> np.ndarray:
 
 
 def train_ids_of_polygons(path: Path) -> np.ndarray:
-    try:
-        from cityscapesscripts.helpers.annotation import Annotation
-        from cityscapesscripts.preparation.json2labelImg import createLabelImage
-    except ImportError:
-        raise BenchError(
-            f'{WHAT}: polygons need cityscapesScripts: pip install cityscapesScripts, or unpack the '
-            f'*{LABELS} of gtFine_trainvaltest.zip as well'
-        ) from None
-    annotation = Annotation()
+    what_for = f'drawing {path.name} (there is no *{LABELS} beside it)'
+    helpers, drawing = (
+        needed(f'cityscapesscripts.{module}', 'data', what_for)
+        for module in ('helpers.annotation', 'preparation.json2labelImg')
+    )
+    annotation = helpers.Annotation()
     try:
         # It explains itself on stdout and ends the process where it does not know a label.
         with redirect_stdout(io.StringIO()):
-            annotation.fromJsonText(path.read_text())
-            return np.asarray(createLabelImage(annotation, 'trainIds'))
+            annotation.fromJsonText(path.read_text(encoding='utf-8'))
+            return np.asarray(drawing.createLabelImage(annotation, 'trainIds'))
     except (Exception, SystemExit):
         raise BenchError(f'{path} holds no polygons of Cityscapes; unpack its archive again') from None

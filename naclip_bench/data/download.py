@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import shutil
+import socket
 import time
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -17,7 +18,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from ..errors import BenchError
-from ..files import written_beside
+from ..files import writing, written_beside
 from .byte_progress import amount, byte_progress
 
 CHUNK = 1 << 20
@@ -39,6 +40,10 @@ class _InterruptedError(Exception):
     """The transfer ended early; what came is kept."""
 
 
+class _UnknownHostError(_InterruptedError):
+    """The host's name leads nowhere."""
+
+
 def state_of(target: Path) -> Path:
     """What is known about a download, beside it: URL, the server's name for this version of the file, size in bytes.
 
@@ -56,10 +61,10 @@ def download(url: str, target: Path, md5: str = '') -> None:
         md5: hexadecimal, empty where none is known for sure.
 
     Raises:
-        BenchError: the file is not on the server, the server is lost, the disk is too full, or the checksum is another.
+        BenchError: the host is unknown, which is said at once; the file is not on the server, the server is lost, the
+            disk is too full, or the checksum is another.
     """
     part = target if target.is_file() else target.with_name(f'{target.name}.part')
-    target.parent.mkdir(parents=True, exist_ok=True)
     tries, most = 0, _size(part)
     while part != target:
         try:
@@ -67,6 +72,9 @@ def download(url: str, target: Path, md5: str = '') -> None:
             break
         except _InterruptedError as error:
             reason = error
+        if isinstance(reason, _UnknownHostError) and not tries:
+            # Later, when the host has been reached, it is one more way for a connection to break.
+            raise BenchError(f'{url}: {reason}')
         tries, most = (1, _size(part)) if _size(part) > most else (tries + 1, most)
         if tries > len(PAUSES):
             raise BenchError(f'{url}: {reason}; tried {tries} times; run the command again to go on')
@@ -94,8 +102,9 @@ def _fetch(url: str, name: str, part: Path, state_path: Path) -> None:
     headers = {'User-Agent': 'naclip_bench', 'Accept-Encoding': 'identity'}
     if have:
         headers |= {'Range': f'bytes={have}-', 'If-Range': state['version']}
+    request = Request(url, headers=headers)
     try:
-        response = urlopen(Request(url, headers=headers), timeout=TIMEOUT)
+        response = urlopen(request, timeout=TIMEOUT)
     except HTTPError as error:
         if error.code == 416:  # there is no such rest: what we have is of another file
             part.unlink()
@@ -104,6 +113,9 @@ def _fetch(url: str, name: str, part: Path, state_path: Path) -> None:
             raise _InterruptedError(f'the server answers {error.code} {error.reason}') from None
         raise BenchError(f'{url}: the server answers {error.code} {error.reason}') from None
     except (OSError, HTTPException) as error:
+        if isinstance(getattr(error, 'reason', error), socket.gaierror):
+            # Of the request, which knows the proxy's where there is one.
+            raise _UnknownHostError(f'the host name {request.host} does not resolve (is there a network?)') from None
         raise _InterruptedError(_words(error)) from None
     with response:
         if response.headers.get_content_type() == 'text/html':
@@ -118,13 +130,13 @@ def _fetch(url: str, name: str, part: Path, state_path: Path) -> None:
             length = response.headers.get('Content-Length')
             state = {'url': url, 'version': _version(response), 'size': int(length) if length else None}
             with written_beside(state_path, alone=True) as temporary:
-                temporary.write_text(json.dumps(state))
+                temporary.write_text(json.dumps(state), encoding='utf-8')
         size, free = state['size'], shutil.disk_usage(part.parent).free
         if size and size - have > free:
             raise BenchError(f'the disk is too full for {name}: {amount(size - have)}, but {amount(free)} are free')
         if have:
             print(f'{name}: going on at {amount(have)} of {amount(size)}', flush=True)
-        with part.open('ab') as out, byte_progress(f'downloading {name}', size, have) as advance:
+        with writing(part), part.open('ab') as out, byte_progress(f'downloading {name}', size, have) as advance:
             while chunk := _read(response):
                 out.write(chunk)
                 advance(len(chunk))
@@ -149,7 +161,7 @@ def _size(path: Path) -> int:
 
 def _read_state(path: Path, url: str) -> dict:
     try:
-        state = json.loads(path.read_text())
+        state = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError):
         return {}
     return state if state.get('url') == url else {}

@@ -19,15 +19,15 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import BinaryIO
 
-import ijson
 import numpy as np
 import rich.progress
-from pycocotools import mask as run_lengths
 from rich.console import Console
 
-from ..errors import BenchError
+from ..errors import BenchError, disk_fault
+from ..optional import needed
 from .masks import convert_masks, is_whole, relabel
 from .pc459 import CATEGORIES, EXPECTED, find_matrices, read_matrix
 from .sources import context_names, place_context
@@ -43,6 +43,7 @@ FREQUENT = (
 
 MERGED = 'trainval_merged.json'
 WHAT = 'Pascal Context'
+SEGMENTS = f'conversion of {MERGED}'
 
 
 def convert_pascal_context(source: Path, data_root: Path, names: Sequence[str] | None = None) -> None:
@@ -68,6 +69,7 @@ def convert_pascal_context(source: Path, data_root: Path, names: Sequence[str] |
         return
     # Those that are there already are not looked for in a file that takes a minute to read.
     names = [name for name in names if not is_whole(masks / f'{name}.png')]
+    needed('pycocotools.mask', 'data', SEGMENTS)  # before the minute, and for all processes
     # On the data's disk, since the system's temporary folder may be memory.
     with tempfile.TemporaryDirectory(prefix='.segments-', dir=data_root) as folder:
         spooled = spool(merged, names, Path(folder)) if names else []
@@ -81,14 +83,15 @@ def labels_of_matrix(path: Path) -> np.ndarray:
 
 def labels_of_segments(merged: Path, path: Path) -> np.ndarray:
     """Labels of one image; where segments overlap the later one counts, as in the Detail API."""
-    size, *segments = (json.loads(line) for line in path.read_text().splitlines())
+    run_lengths = needed('pycocotools.mask', 'data', SEGMENTS)
+    size, *segments = (json.loads(line) for line in path.read_text(encoding='utf-8').splitlines())
     image, categories = f'{merged}, {path.stem}', np.zeros(size, np.uint16)
     for segment in segments:
         category = segment['category_id']
         if not 0 <= category <= CATEGORIES:
             raise BenchError(f'{image} holds category {category}; expected: {EXPECTED}; download it again')
         try:
-            inside = _decoded(segment['segmentation'], size)
+            inside = _decoded(segment['segmentation'], size, run_lengths)
             categories[inside != 0] = category
         except Exception:  # pycocotools and numpy have several, for damaged run lengths and those of another size
             shape = f'{size[0]}x{size[1]}'
@@ -101,6 +104,7 @@ def spool(merged: Path, names: Sequence[str], folder: Path) -> list[Path]:
 
     The merged file has hundreds of MB, and several times that in memory; here no more than a segment is held.
     """
+    ijson = needed('ijson', 'data', SEGMENTS)
     wanted, lines_of = set(names), {}
     try:
         with _reading(merged) as file:
@@ -108,18 +112,19 @@ def spool(merged: Path, names: Sequence[str], folder: Path) -> list[Path]:
                 path = folder / f'{Path(image["file_name"]).stem}.jsonl'
                 if path.stem in wanted:
                     lines_of[image['image_id']] = path
-                    path.write_text(f'{json.dumps([image["height"], image["width"]])}\n')
+                    path.write_text(f'{json.dumps([image["height"], image["width"]])}\n', encoding='utf-8')
         with _reading(merged) as file:
             for segment in ijson.items(file, 'annos_segmentation.item', use_float=True):
                 if segment['image_id'] in lines_of:
                     kept = {key: segment[key] for key in ('category_id', 'segmentation')}
-                    with lines_of[segment['image_id']].open('a') as lines:
+                    with lines_of[segment['image_id']].open('a', encoding='utf-8') as lines:
                         lines.write(f'{json.dumps(kept)}\n')
     except (ijson.JSONError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0]
         raise BenchError(f'{merged} is no whole JSON file ({reason}); download it again') from None
     except OSError as error:
-        raise BenchError(f'cannot read {merged} into {folder}: {error.strerror or error}') from None
+        why = disk_fault(error) or error.strerror or error
+        raise BenchError(f'cannot read {merged} into {folder}: {why}') from None
     except (KeyError, TypeError) as error:
         raise BenchError(f"{merged} is not the Detail API's annotation file: it lacks {error}") from None
     paths = [folder / f'{name}.jsonl' for name in names]
@@ -135,7 +140,7 @@ def _reading(path: Path) -> AbstractContextManager[BinaryIO]:
     return rich.progress.open(path, 'rb', description=path.name, console=console, disable=not console.is_terminal)
 
 
-def _decoded(segmentation: dict | list, size: list[int]) -> np.ndarray:
+def _decoded(segmentation: dict | list, size: list[int], run_lengths: ModuleType) -> np.ndarray:
     """1 inside, 0 outside, (H, W)."""
     if isinstance(segmentation, list):  # polygons
         return run_lengths.decode(run_lengths.merge(run_lengths.frPyObjects(segmentation, *size)))

@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
 
 from ..errors import BenchError
+from ..optional import needed
 from .masks import IGNORED_16, convert_masks, relabel
 from .sources import context_names, find_folder, place_context
 
 CATEGORIES = 459
 EXPECTED = '1..459, and 0 for unlabeled'
 WHAT = 'PC459'
+MATRICES = "conversion of Pascal Context's .mat files"
 
 
 def convert_pc459(source: Path, data_root: Path, names: Sequence[str] | None = None) -> None:
@@ -42,6 +43,7 @@ def convert_pc459(source: Path, data_root: Path, names: Sequence[str] | None = N
 
 
 def find_matrices(source: Path, names: Sequence[str], what: str) -> list[Path]:
+    needed('scipy.io', 'data', MATRICES)  # here, so that the processes that read them have it already
     folder = find_folder(source, 'trainval', '*.mat', what)
     return [folder / f'{name}.mat' for name in names]
 
@@ -50,8 +52,9 @@ def read_matrix(path: Path) -> np.ndarray:
     """Categories (H, W) of a ``.mat`` file.
 
     Raises:
-        BenchError: damaged, or it holds no ``LabelMap``.
+        BenchError: damaged, or it holds no ``LabelMap``; or scipy is not installed.
     """
+    loadmat = needed('scipy.io', 'data', MATRICES).loadmat
     try:
         categories = loadmat(path, variable_names=['LabelMap'])['LabelMap']
     except KeyError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path, PurePosixPath
 
@@ -13,8 +13,9 @@ from mmengine.config import Config, ConfigDict
 from ..bundled import CONFIGS
 from ..configuration import DATA
 from ..datasets.check import build_dataset
-from ..errors import BenchError
-from .archives import Contents, Folder, open_contents
+from ..errors import BenchError, disk_fault
+from ..optional import needed
+from .archives import Contents, Folder, open_contents, readable
 from .download import download, state_of
 from .lock import locked
 from .recipes import Recipe, Source
@@ -37,51 +38,65 @@ def prepare(recipe: Recipe, given: Sequence[Path], data_root: Path) -> None:
         BenchError: a source is missing, damaged or unsafe; the result is not what the benchmarks expect; or another
             process prepares the same.
     """
-    lost = [path for path in given if not path.exists()]
-    if lost:
-        raise BenchError(f'--from: there is no {lost[0]}')
+    check_given(given)
     try:
         with locked(data_root / f'.preparing-{recipe.family}.lock'):
             try:
-                lines = _verified(recipe, data_root)
+                lines = verified(recipe, data_root)
                 lines.insert(0, f'{recipe.title} is complete; nothing was changed')
             except BenchError:
                 with ExitStack() as stack:
                     _bring_in(recipe, given, data_root, stack)
-                lines = _verified(recipe, data_root)
+                lines = verified(recipe, data_root)
             _clean_up(recipe, data_root)
     except OSError as error:
         where = f'{error.filename}: ' if error.filename else ''
-        raise BenchError(f'{where}{error.strerror or error}; what is finished stays, run the command again') from None
+        why = disk_fault(error) or error.strerror or error
+        raise BenchError(f'{where}{why}; what is finished stays, run the command again') from None
     print('\n'.join(lines))
 
 
-def verify(benchmark: str, data_root: Path, seg_map_suffix: str = '') -> ConfigDict:
-    """The dataset of a benchmark's config, every image and mask of it seen to be there.
+def check_given(given: Sequence[Path]) -> None:
+    """See that what the user gave is there.
+
+    Raises:
+        BenchError: it is not.
+    """
+    lost = [path for path in given if not path.exists()]
+    if lost:
+        raise BenchError(f'--from: there is no {lost[0]}')
+
+
+def dataset_of(benchmark: str, data_root: Path, seg_map_suffix: str = '') -> tuple[ConfigDict, int]:
+    """The dataset of a benchmark's config under a data root, and how many images it has.
 
     Args:
         seg_map_suffix: of a variant's masks.
-
-    Raises:
-        BenchError: what is missing.
     """
     config = Config.fromfile(CONFIGS / '_base_' / 'datasets' / f'{benchmark}.py')
     dataset = config.test_dataloader.dataset
     dataset.data_root = str(Path(data_root, *Path(dataset.data_root).parts[1:]))
     if seg_map_suffix:
         dataset.seg_map_suffix = seg_map_suffix
+    return dataset, config.images
+
+
+def verify(benchmark: str, data_root: Path, seg_map_suffix: str = '') -> ConfigDict:
+    """The same, every image and mask of it seen to be there.
+
+    Raises:
+        BenchError: what is missing.
+    """
+    dataset, images = dataset_of(benchmark, data_root, seg_map_suffix)
     count = len(build_dataset(dataset))
-    if count != config.images:
-        raise BenchError(f'data: {dataset.data_root} has {count:,} images of {benchmark}, not {config.images:,}')
+    if count != images:
+        raise BenchError(f'data: {dataset.data_root} has {count:,} images of {benchmark}, not {images:,}')
     return dataset
 
 
 def _bring_in(recipe: Recipe, given: Sequence[Path], data_root: Path, stack: ExitStack) -> None:
-    staging = _staging(recipe, data_root)
-    found = _find(recipe, given, data_root, stack)
-    absent = [source for source in recipe.sources if source not in found]
-    if any(not source.url for source in absent):
-        raise BenchError(_by_hand(recipe, absent, given, data_root))
+    found = find_sources(recipe, given, data_root, stack)
+    absent = check_absent(recipe, found, given, data_root)
     for source in absent:
         try:
             found[source] = _downloaded(source, data_root, stack)
@@ -89,22 +104,47 @@ def _bring_in(recipe: Recipe, given: Sequence[Path], data_root: Path, stack: Exi
             raise BenchError(f'{error}; or by hand: {_by_hand(recipe, [source], given, data_root)}') from None
     for source in recipe.sources:
         contents, names = found[source]
-        folder = staging / source.folder
-        wanted = set(source.images()) if source.images else None
-        if source.listed:
-            unpack(contents, {source.listed: names[source.listed]}, folder)
-            wanted = set((folder / source.listed).read_text().split())
-            if len(wanted) != (count := max(source.files.values())):
-                listed = f'{source.listed} of {contents.path} names {len(wanted):,} images, not {count:,}'
-                raise BenchError(f'{listed}; is it {source.archive}?')
-        if wanted is not None:
-            names = {below: name for below, name in names.items() if PurePosixPath(below).stem in wanted}
-        unpack(contents, names, folder)
+        unpack(contents, only_needed(source, contents, names), _staging(recipe, data_root) / source.folder)
     print(f'laying out {recipe.title} in {data_root}', flush=True)
-    recipe.lay_out(staging, data_root)
+    recipe.lay_out(_staging(recipe, data_root), data_root)
 
 
-def _find(recipe: Recipe, given: Sequence[Path], data_root: Path, stack: ExitStack) -> dict[Source, Found]:
+def check_absent(recipe: Recipe, found: Collection[Source], given: Sequence[Path], data_root: Path) -> list[Source]:
+    """The sources that are to be downloaded, and can be used then.
+
+    Raises:
+        BenchError: one needs a login, or a library that is not installed: better said before than after.
+    """
+    absent = [source for source in recipe.sources if source not in found]
+    if any(not source.url for source in absent):
+        raise BenchError(_by_hand(recipe, absent, given, data_root))
+    for module in (module for source in absent for module in source.needs):
+        needed(module, 'data', f'conversion of {recipe.title}')
+    return absent
+
+
+def only_needed(source: Source, contents: Contents, names: Mapping[str, str]) -> Mapping[str, str]:
+    """Of the files of a source those that the benchmarks need.
+
+    Raises:
+        BenchError: the source has another list of images.
+    """
+    if source.listed:
+        with readable(contents.path), contents.read(names[source.listed]) as stream:
+            wanted = set(stream.read().decode(errors='replace').split())
+        if len(wanted) != (count := max(source.files.values())):
+            listed = f'{source.listed} of {contents.path} names {len(wanted):,} images, not {count:,}'
+            raise BenchError(f'{listed}; is it {source.archive}?')
+    elif source.images:
+        wanted = set(source.images())
+    else:
+        return names
+    return {
+        below: name for below, name in names.items() if below == source.listed or PurePosixPath(below).stem in wanted
+    }
+
+
+def find_sources(recipe: Recipe, given: Sequence[Path], data_root: Path, stack: ExitStack) -> dict[Source, Found]:
     """The sources in what the user gave, or in a benchmark that is there already.
 
     Raises:
@@ -145,8 +185,17 @@ def _first_file(contents: Contents, names: dict[str, str]) -> Path:
 
 
 def _downloaded(source: Source, data_root: Path, stack: ExitStack) -> Found:
-    target = _download_of(source, data_root)
+    target = download_of(source, data_root)
     download(source.url, target, source.md5)
+    return read_download(source, target, stack)
+
+
+def read_download(source: Source, target: Path, stack: ExitStack) -> Found:
+    """What a finished download holds of a source.
+
+    Raises:
+        BenchError: nothing.
+    """
     contents = stack.enter_context(closing(open_contents(target)))
     if names := find_files(contents, source.files, source.folder):
         return contents, names
@@ -163,13 +212,13 @@ def _files_of(source: Source) -> str:
 def _by_hand(recipe: Recipe, sources: Sequence[Source], given: Sequence[Path], data_root: Path) -> str:
     """Where a person gets sources, and what to do with them then."""
     places = [f'{source.archive} from {source.page or source.url}' for source in sources]
-    command = ['python', 'tools/prepare_data.py', recipe.key, *_at(data_root)]
+    command = ['naclip-bench', 'data', 'prepare', recipe.key, *_at(data_root)]
     command += ['--unlabeled-ignored'] if recipe.seg_map_suffix else []
     command += ['--from', *map(str, given), *(source.archive for source in sources)]
     return f'get {" and ".join(places)}, then run: {shlex.join(command)}'
 
 
-def _verified(recipe: Recipe, data_root: Path) -> list[str]:
+def verified(recipe: Recipe, data_root: Path) -> list[str]:
     """For each benchmark a line with what to do next.
 
     Raises:
@@ -178,7 +227,7 @@ def _verified(recipe: Recipe, data_root: Path) -> list[str]:
     lines = []
     for benchmark in recipe.benchmarks:
         folder = verify(benchmark, data_root, recipe.seg_map_suffix).data_root
-        command = ['python', 'tools/test.py', f'naclip_{benchmark}', *_at(data_root)]
+        command = ['naclip-bench', 'test', f'naclip_{benchmark}', *_at(data_root)]
         if recipe.seg_map_suffix:
             command += ['--cfg-options', f'test_dataloader.dataset.seg_map_suffix={recipe.seg_map_suffix}']
         lines.append(f'{benchmark}: complete in {folder}; next: {shlex.join(command)}')
@@ -193,7 +242,7 @@ def _staging(recipe: Recipe, data_root: Path) -> Path:
     return data_root / f'.preparing-{recipe.key}'
 
 
-def _download_of(source: Source, data_root: Path) -> Path:
+def download_of(source: Source, data_root: Path) -> Path:
     return data_root / 'downloads' / source.archive
 
 
@@ -202,7 +251,7 @@ def _clean_up(recipe: Recipe, data_root: Path) -> None:
     if _staging(recipe, data_root).is_dir():
         shutil.rmtree(_staging(recipe, data_root))
     for source in recipe.sources:
-        target = _download_of(source, data_root)
+        target = download_of(source, data_root)
         if target.is_file() and state_of(target).is_file():
             target.unlink()
             state_of(target).unlink()

@@ -26,6 +26,8 @@ class Source:
         files: globs below the folder, and the least number of files of each; ``**`` is any folders, ``|`` stands
             between alternatives.
         url: where it is downloaded from; empty where that needs a login or a form.
+        size, taken: bytes of the archive, and of the files needed of it, about; 0 where nobody knows.
+        needs: modules of the extra ``data`` that read it.
         md5: where it is known for sure.
         page: where a person gets it.
         listed: a file below the folder that names the images needed, one a line; empty for all.
@@ -37,6 +39,9 @@ class Source:
     folder: str
     files: Mapping[str, int]
     url: str = ''
+    size: int = 0
+    taken: int = 0
+    needs: tuple[str, ...] = ()
     md5: str = ''
     page: str = ''
     listed: str = ''
@@ -53,6 +58,7 @@ class Recipe:
         benchmarks: those that read it: names of ``configs/_base_/datasets``.
         sources: all of them are needed.
         lay_out: called again after an interruption, it leaves what is done.
+        converted: what becomes of the masks, in words; empty where they are used as they are.
         family: recipes of one family share archives and images; one of them is prepared at a time.
         seg_map_suffix: of a variant's masks, where they are not the benchmark's own.
     """
@@ -63,6 +69,7 @@ class Recipe:
     sources: tuple[Source, ...]
     lay_out: LayOut
     family: str
+    converted: str = ''
     seg_map_suffix: str = ''
 
 
@@ -89,12 +96,14 @@ def converter(module: str, **options: object) -> LayOut:
     return lay_out
 
 
-# The official URLs; a checksum only where it is known for sure: those of VOC are torchvision's.
+# The official URLs and sizes; a checksum only where it is known for sure: those of VOC are torchvision's.
 VOC2012 = Source(
     'VOCtrainval_11-May-2012.tar',
     'VOCdevkit/VOC2012',
     {'JPEGImages/*.jpg': 1449, 'SegmentationClass/*.png': 1449, 'ImageSets/Segmentation/val.txt': 1},
     url='https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar',
+    size=2_000_000_000,
+    taken=170_000_000,
     md5='6cd6e144f989b92b3379bac3b3de84fd',
     listed='ImageSets/Segmentation/val.txt',
 )
@@ -103,19 +112,29 @@ VOC2010 = Source(
     'VOCdevkit/VOC2010',
     {'JPEGImages/*.jpg': 5104},
     url='https://thor.robots.ox.ac.uk/pascal/VOC/voc2010/VOCtrainval_03-May-2010.tar',
+    size=1_350_000_000,
+    taken=550_000_000,
     md5='da459979d0c395079b5c75ee67908abb',
     images=lambda: import_module(f'{__package__}.sources').context_names(),
     shared=('pc60', 'pc459'),
 )
 CONTEXT_PAGE = 'https://cs.stanford.edu/~roozbeh/pascal-context'
 CONTEXT_MATRICES = Source(
-    'trainval.tar.gz', '', {'trainval/*.mat': 5104}, url=f'{CONTEXT_PAGE}/trainval.tar.gz', page=CONTEXT_PAGE
+    'trainval.tar.gz',
+    '',
+    {'trainval/*.mat': 5104},
+    url=f'{CONTEXT_PAGE}/trainval.tar.gz',
+    size=31_000_000,
+    taken=35_000_000,
+    needs=('scipy.io',),
+    page=CONTEXT_PAGE,
 )
 CONTEXT_MERGED = Source(
     'trainval_merged.json',
     '',
     {'trainval_merged.json|trainval/*.mat': 1},
     url='https://codalabuser.blob.core.windows.net/public/trainval_merged.json',
+    needs=('ijson', 'pycocotools.mask'),
     page='https://github.com/zhanghang1989/detail-api',
 )
 COCO = (
@@ -124,6 +143,8 @@ COCO = (
         '',
         {'val2017/*.jpg': 5000},
         url='http://images.cocodataset.org/zips/val2017.zip',
+        size=816_000_000,
+        taken=817_000_000,
         shared=('coco_stuff', 'coco_object'),
     ),
     Source(
@@ -132,6 +153,8 @@ COCO = (
         # Not the train ids that a folder converted before has beside them.
         {'val2017/*[0-9].png': 5000},
         url='http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/stuffthingmaps_trainval2017.zip',
+        size=690_000_000,
+        taken=28_000_000,
         page='https://github.com/nightrome/cocostuff',
     ),
 )
@@ -141,12 +164,16 @@ CITYSCAPES = (
         'leftImg8bit_trainvaltest.zip',
         '',
         {'leftImg8bit/val/*/*_leftImg8bit.png': 500},
+        size=11_600_000_000,
+        taken=1_200_000_000,
         page=CITYSCAPES_PAGE,
     ),
     Source(
         'gtFine_trainvaltest.zip',
         '',
         {'gtFine/val/*/*_gtFine_labelIds.png|gtFine/val/*/*_gtFine_polygons.json': 500},
+        size=253_000_000,
+        taken=40_000_000,
         page=CITYSCAPES_PAGE,
     ),
 )
@@ -155,6 +182,8 @@ ADE20K = Source(
     'ADEChallengeData2016',
     {'images/validation/*.jpg': 2000, 'annotations/validation/*.png': 2000},
     url='http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip',
+    size=967_000_000,
+    taken=100_000_000,
     page='http://sceneparsing.csail.mit.edu',
 )
 ADE20K_FULL = Source(
@@ -169,9 +198,23 @@ ADE20K_FULL = Source(
 )
 
 _OBJECT = Recipe(
-    'coco_object', 'COCO-Object', ('coco_object',), COCO, converter('coco.coco_object', unlabeled='background'), 'coco'
+    'coco_object',
+    'COCO-Object',
+    ('coco_object',),
+    COCO,
+    converter('coco.coco_object', unlabeled='background'),
+    'coco',
+    'from COCO-Stuff to things and a background',
 )
-_STUFF = Recipe('coco_stuff', 'COCO-Stuff 164k', ('coco_stuff',), COCO, converter('coco.coco_stuff'), 'coco')
+_STUFF = Recipe(
+    'coco_stuff',
+    'COCO-Stuff 164k',
+    ('coco_stuff',),
+    COCO,
+    converter('coco.coco_stuff'),
+    'coco',
+    'from category ids to 171 train ids',
+)
 
 
 def _both(source: Path, data_root: Path) -> None:
@@ -190,14 +233,47 @@ RECIPES = {
             (VOC2010, CONTEXT_MERGED),
             converter('pascal_context'),
             'voc2010',
+            'from 459 categories to 59',
         ),
-        Recipe('coco', 'COCO-Stuff and COCO-Object', ('coco_stuff', 'coco_object'), COCO, _both, 'coco'),
+        Recipe(
+            'coco',
+            'COCO-Stuff and COCO-Object',
+            ('coco_stuff', 'coco_object'),
+            COCO,
+            _both,
+            'coco',
+            'from category ids to 171 train ids, and to things and a background',
+        ),
         _STUFF,
         _OBJECT,
-        Recipe('cityscapes', 'Cityscapes', ('cityscapes',), CITYSCAPES, converter('cityscapes'), 'cityscapes'),
+        Recipe(
+            'cityscapes',
+            'Cityscapes',
+            ('cityscapes',),
+            CITYSCAPES,
+            converter('cityscapes'),
+            'cityscapes',
+            'from label ids, or polygons, to 19 train ids',
+        ),
         Recipe('ade20k', 'ADE20K', ('ade20k',), (ADE20K,), partial(as_it_is, 'ade'), 'ade20k'),
-        Recipe('pc459', 'Pascal Context, 459', ('pc459',), (VOC2010, CONTEXT_MATRICES), converter('pc459'), 'voc2010'),
-        Recipe('ade847', 'ADE20K, full release', ('ade847',), (ADE20K_FULL,), converter('ade847'), 'ade847'),
+        Recipe(
+            'pc459',
+            'Pascal Context, 459',
+            ('pc459',),
+            (VOC2010, CONTEXT_MATRICES),
+            converter('pc459'),
+            'voc2010',
+            'from .mat files to 459 labels of 16 bits',
+        ),
+        Recipe(
+            'ade847',
+            'ADE20K, full release',
+            ('ade847',),
+            (ADE20K_FULL,),
+            converter('ade847'),
+            'ade847',
+            "from the release's objects to 847 labels of 16 bits",
+        ),
     )
 }
 

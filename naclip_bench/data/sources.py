@@ -39,11 +39,11 @@ def place_images(jobs: Sequence[tuple[Path, Path]], what: str) -> None:
         what: the dataset, as messages call it.
 
     Raises:
-        BenchError: an image is missing or cannot be copied.
+        BenchError: an image is missing, or cannot be written.
     """
     todo = [job for job in jobs if not job[1].is_file()]
     check_there([source for source, _ in todo], f'{what} images')
-    for _ in over_cores(_place, todo, f'{what} images'):
+    for _ in over_cores(_link, todo, f'{what} images'):
         pass
 
 
@@ -62,11 +62,11 @@ def write_list(path: Path, names: Sequence[str]) -> None:
         BenchError: another list is there already; it may be the user's own.
     """
     if path.is_file():
-        if set(path.read_text().split()) == set(names):
+        if set(path.read_text(encoding='utf-8').split()) == set(names):
             return
         raise BenchError(f'{path} lists other images than the official {len(names)}; move it away and run again')
     with written_beside(path, alone=True) as temporary:
-        temporary.write_text(''.join(f'{name}\n' for name in names))
+        temporary.write_text(''.join(f'{name}\n' for name in names), encoding='utf-8')
 
 
 def place_context(source: Path, data_root: Path, names: Sequence[str], what: str) -> None:
@@ -83,9 +83,5 @@ def place_context(source: Path, data_root: Path, names: Sequence[str], what: str
     write_list(root / 'ImageSets' / 'SegmentationContext' / 'val.txt', names)
 
 
-def _place(job: tuple[Path, Path]) -> None:
-    source, target = job
-    try:
-        link_or_copy(source, target)
-    except OSError as error:
-        raise BenchError(f'cannot copy {source} to {target}: {error.strerror or error}') from None
+def _link(job: tuple[Path, Path]) -> None:
+    link_or_copy(*job)

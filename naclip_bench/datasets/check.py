@@ -14,6 +14,7 @@ from mmseg.registry import DATASETS
 
 from ..errors import BenchError, did_you_mean
 from .loading import NOT_SCORED_16_BIT, LoadMask
+from .prepared import how_to_get
 from .splits import some
 from .subset import read_subset
 
@@ -62,13 +63,11 @@ def open_dataset(config: ConfigDict) -> BaseDataset:
     wanted += [root / config.ann_file] if config.get('ann_file') else []
     missing = [path for path in wanted if not path.exists()]
     if missing:
-        raise BenchError(
-            f'data: there is no {missing[0]}; expected: {layout(config)}; see docs/data.md, or --data-root'
-        )
+        raise BenchError(f'data: there is no {missing[0]}; expected: {layout(config)}; {how_to_get(config)}')
     # mmengine's serializing stumbles over a list of nothing.
     dataset = DATASETS.build(config, default_args=dict(serialize_data=False))
     if not len(dataset):
-        raise BenchError(f'data: {root} holds no images; expected: {layout(config)}; see docs/data.md')
+        raise BenchError(f'data: {root} holds no images; expected: {layout(config)}; {how_to_get(config)}')
     return dataset
 
 
@@ -84,7 +83,8 @@ def file_findings(dataset: BaseDataset, config: ConfigDict) -> list[Finding]:
         paths = file_paths(dataset, key)
         lost = [path for path in paths if not path.is_file()]
         problem = f'{len(lost)} of {len(paths)} {what}s are missing, the first {lost[0]}' if lost else ''
-        findings.append(Finding(f'{what}s there', problem, f'expected: {layout(config)}; see docs/data.md'))
+        mend = f'expected: {layout(config)}; {how_to_get(config)}' if lost else ''
+        findings.append(Finding(f'{what}s there', problem, mend))
     twice = [name for name, count in Counter(image_names(dataset)).items() if count > 1]
     problem = f'listed more than once: {some(twice)}' if twice else ''
     return [*findings, Finding('listed once', problem, f'take the repeated lines out of {dataset.ann_file}')]

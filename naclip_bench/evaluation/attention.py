@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmseg.registry import MODELS
@@ -16,6 +16,10 @@ from torch import Tensor
 
 from ..backbones import FrozenCLIP
 from ..errors import BenchError
+from ..optional import needed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: Size of a panel in the figure, in inches, and how far a map covers the image.
 PANEL = 2.6
@@ -93,7 +97,8 @@ def draw_attention(seen: AttentionMaps) -> Figure:
     height, width = seen.image.shape[:2]
     bottom, right = (side - 0.5 for side in seen.seen)
     size = (PANEL * (1 + len(seen.maps)), (PANEL * height / width + 0.3) * len(seen.points))
-    figure = Figure(figsize=size, dpi=150, layout='constrained')
+    figure_of = needed('matplotlib.figure', 'report', 'drawing attention').Figure
+    figure = figure_of(figsize=size, dpi=150, layout='constrained')
     if seen.random_weights:
         figure.suptitle('random weights: these maps mean nothing', color='red', fontsize=9)
     axes = figure.subplots(len(seen.points), 1 + len(seen.maps), squeeze=False)

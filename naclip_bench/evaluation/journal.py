@@ -17,6 +17,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from ..files import writing
+
 #: What journals are called in their folder.
 PATTERN = 'images-*.npys'
 
@@ -48,9 +50,6 @@ class Journal:
         """Write finished images, by name, in one piece."""
         if not images:
             return
-        if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open('ab')
         cells = np.concatenate([image.cells for image in images.values()])
         head = {
             'names': list(images),
@@ -58,9 +57,13 @@ class Journal:
             'counts': [len(image.cells) for image in images.values()],
             'crc': zlib.crc32(cells.tobytes()),
         }
-        for array in (np.frombuffer(json.dumps(head).encode(), np.uint8), cells):
-            np.save(self._file, array)
-        self._file.flush()
+        with writing(self._path):
+            if self._file is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._path.open('ab')
+            for array in (np.frombuffer(json.dumps(head).encode(), np.uint8), cells):
+                np.save(self._file, array)
+            self._file.flush()
 
     def close(self) -> None:
         """Give the file back."""

@@ -223,7 +223,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(self.device)
         else:
             with suppress(OSError):
-                Path('/proc/self/clear_refs').write_text('5')
+                Path('/proc/self/clear_refs').write_text('5', encoding='ascii')
 
     def above_start(self) -> int:
         high = torch.cuda.max_memory_allocated(self.device) if self.device.type == 'cuda' else _resident('VmHWM')
@@ -233,7 +233,7 @@ class PeakMemory:
 def _resident(key: str) -> int:
     """VmRSS or VmHWM of this process in bytes; 0 where /proc does not tell."""
     with suppress(OSError):
-        for line in Path('/proc/self/status').read_text().splitlines():
+        for line in Path('/proc/self/status').read_text(encoding='utf-8').splitlines():
             if line.startswith(f'{key}:'):
                 return int(line.split()[1]) * 1024
     return 0

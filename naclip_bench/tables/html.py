@@ -6,12 +6,12 @@ import base64
 import io
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
 from ..errors import BenchError
 from ..evaluation.leaf import Leaf
+from ..optional import needed
 from .bootstrap import RESAMPLES
 from .compare import Differing
 from .papers import PAPERS
@@ -24,7 +24,10 @@ THUMBNAIL = 220
 
 
 def as_html(report: Report) -> str:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    jinja2 = needed('jinja2', 'report', 'the report as HTML')
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     template = environment.from_string(TEMPLATE.read_text(encoding='utf-8'))
     results = report.results().values()
     papers = dict.fromkeys(block.spec.key.split('/')[0] for block in report.blocks)

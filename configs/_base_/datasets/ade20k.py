@@ -5,6 +5,7 @@ _base_ = '../common.py'
 dataset = 'ade20k'
 images = 2000
 split = 'ade20k'
+recipe = 'ade20k'
 vocabulary = dict(class_names='ade20k')
 
 test_dataloader = dict(

@@ -5,6 +5,7 @@ _base_ = '../common.py'
 dataset = 'ade847'
 images = 2000
 split = 'ade20k'
+recipe = 'ade847'
 vocabulary = dict(class_names='ade847')
 
 test_dataloader = dict(

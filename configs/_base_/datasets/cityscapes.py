@@ -5,6 +5,7 @@ _base_ = '../common.py'
 dataset = 'cityscapes'
 images = 500
 split = 'cityscapes'
+recipe = 'cityscapes'
 vocabulary = dict(class_names='cityscapes')
 
 test_dataloader = dict(

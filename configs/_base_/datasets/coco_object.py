@@ -5,6 +5,7 @@ _base_ = '../common.py'
 dataset = 'coco_object'
 images = 5000
 split = 'coco'
+recipe = 'coco_object'
 vocabulary = dict(class_names='coco_object', prob_thd=0.1)
 
 test_dataloader = dict(

@@ -5,6 +5,7 @@ _base_ = '../common.py'
 dataset = 'coco_stuff'
 images = 5000
 split = 'coco'
+recipe = 'coco_stuff'
 vocabulary = dict(class_names='coco_stuff')
 
 test_dataloader = dict(

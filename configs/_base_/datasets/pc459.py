@@ -5,6 +5,7 @@ _base_ = '../common.py'
 dataset = 'pc459'
 images = 5104
 split = 'context'
+recipe = 'pc459'
 vocabulary = dict(class_names='pc459')
 
 test_dataloader = dict(

@@ -5,6 +5,7 @@ _base_ = '../common.py'
 dataset = 'pc59'
 images = 5104
 split = 'context'
+recipe = 'pascal_context'
 vocabulary = dict(class_names='pc59')
 
 test_dataloader = dict(

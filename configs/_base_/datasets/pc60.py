@@ -5,6 +5,7 @@ _base_ = '../common.py'
 dataset = 'pc60'
 images = 5104
 split = 'context'
+recipe = 'pascal_context'
 vocabulary = dict(class_names='pc60', prob_thd=0.1)
 
 test_dataloader = dict(

@@ -5,6 +5,7 @@ _base_ = '../common.py'
 dataset = 'voc20'
 images = 1449
 split = 'voc'
+recipe = 'voc'
 vocabulary = dict(class_names='voc20')
 
 test_dataloader = dict(

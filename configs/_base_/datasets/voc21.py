@@ -5,6 +5,7 @@ _base_ = '../common.py'
 dataset = 'voc21'
 images = 1449
 split = 'voc'
+recipe = 'voc'
 vocabulary = dict(class_names='voc21', prob_thd=0.1)
 
 test_dataloader = dict(

@@ -39,6 +39,7 @@ from torch.nn import functional as F
 from ...backbones import Trunk, attend
 from ...errors import BenchError, did_you_mean
 from ...inference.stitch import PixelLogits
+from ...optional import needed
 from ...timing import STOPWATCH
 from ..base import TrainingFreeSegmentor
 from .regions import cluster_maps, clusters, majority, patch_regions, regional_mean, regions
@@ -89,6 +90,8 @@ class CLIPtrase(TrainingFreeSegmentor):
         **kwargs: object,
     ) -> None:
         super().__init__(**kwargs)
+        if cluster:
+            needed('sklearn.cluster', 'cluster', 'CLIPtrase')
         for name, value, known in (
             ('correlation', correlation, CORRELATIONS),
             ('cluster', cluster or CLUSTERED[0], CLUSTERED),

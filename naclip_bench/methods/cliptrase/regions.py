@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...inference.decide import NOT_FINITE
+from ...optional import needed
 
 #: How much finer than the patches the clusters' maps are drawn, and the side of the median's window there.
 FINER, MEDIAN = 4, 7
@@ -20,12 +21,11 @@ FINER, MEDIAN = 4, 7
 
 def clusters(points: Tensor, eps: float, min_samples: int) -> Tensor:
     """DBSCAN's cluster (T,) int64 of each of the points (T, D), from 0; -1 for noise. The distance is Euclidean."""
-    # Not above: loading it takes two seconds, which every run of every method would wait.
-    from sklearn.cluster import DBSCAN
-
+    # Not above: it is an extra, and loading it takes two seconds, which every run of every method would wait.
+    dbscan = needed('sklearn.cluster', 'cluster', 'CLIPtrase').DBSCAN
     # What is not finite is told by the logits; DBSCAN would stop at it with an error of its own.
     points = points.nan_to_num(0.0, 0.0, 0.0)
-    return torch.from_numpy(DBSCAN(eps=eps, min_samples=min_samples).fit(points.numpy()).labels_)
+    return torch.from_numpy(dbscan(eps=eps, min_samples=min_samples).fit(points.numpy()).labels_)
 
 
 def cluster_maps(clusters: Tensor, correlation: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -113,12 +113,13 @@ class TinyBench:
         return Store((work_dir or self.work_dir) / 'store')
 
     def finished(self, work_dir: Path | None = None) -> dict[str, list]:
-        """Cells of each finished image of the only leaf, whether it is whole or not, by name."""
+        """Cells of each finished image, by name: of the leaf that has a result, or else of the only one."""
         store = self.store(work_dir)
         keys = {path.name.split('.')[0] for path in store.folder.glob('*.*')}
         if not keys:
             return {}
-        (key,) = keys
+        whole = ((work_dir or self.work_dir) / 'result.json').exists()
+        (key,) = [self.result(work_dir)['hashes']['run']] if whole else keys
         entry = store.get(key)
         images = {**(entry.images if entry else {}), **store.unsealed(key)}
         return {name: images[name].cells.tolist() for name in sorted(images)}

@@ -14,6 +14,7 @@ from mmseg.structures import SegDataSample
 from PIL import Image, ImageDraw, ImageFont
 
 from ..datasets.square import central_square
+from ..files import output_path
 
 OPACITY = 0.6
 FONT_SIZE = 14
@@ -126,6 +127,6 @@ class OverlayHook(Hook):
                 title: field.data.squeeze(0).cpu().numpy()
                 for title, field in (('ground truth', sample.gt_sem_seg), ('prediction', sample.pred_sem_seg))
             }
-            path = self.folder / f'{self.names[sample.sample_idx]}.png'
+            path = output_path(self.folder, self.names[sample.sample_idx], '.png')
             path.parent.mkdir(parents=True, exist_ok=True)
             draw(image_of(dataset, sample), labels, dataset.metainfo['classes'], colors).save(path)

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from ..files import written_beside
+from ..files import output_path, written_beside
 
 
 class PredictionHook(Hook):
@@ -50,7 +50,7 @@ class PredictionHook(Hook):
                 Image.fromarray(labels.astype(self.dtype)).save(path, 'PNG', pnginfo=text)
 
     def _path(self, name: str) -> Path:
-        return self.folder / f'{name}.png'
+        return output_path(self.folder, name, '.png')
 
     def _is_ours(self, path: Path) -> bool:
         try:

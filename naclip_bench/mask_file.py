@@ -5,7 +5,7 @@ Nothing heavy is imported here: processes that only read files start without tor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import NamedTuple
 
@@ -22,6 +22,9 @@ LOSSLESS = {'PNG', 'TIFF', 'BMP', 'GIF'}
 
 #: What pillow multiplies the gray samples of a PNG of so many bits by.
 SCALE = {2: 85, 4: 17}
+
+#: Where a PNG has its bits a sample: in the first chunk, behind the size.
+DEPTH = len(PNG) + 16
 
 #: Tags of a TIFF: bits a sample, and its kind (0: white is zero).
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262
@@ -70,9 +73,8 @@ def read_mask(path: str) -> Mask:
         raise FileError(message, 'of colors', image.mode)
     if labels.dtype == bool:
         labels = labels.astype(np.uint8)
-    elif image.format == 'PNG' and image.mode == 'L':
-        # The depth stands behind the size in the first chunk.
-        labels = labels // SCALE.get(content[len(PNG) + 16], 1)
+    elif image.format == 'PNG' and image.mode == 'L' and (scale := SCALE.get(content[DEPTH])):
+        labels = labels // scale
     flat = image.getpalette() or [] if image.mode == 'P' else []
     return Mask(labels, list(zip(flat[::3], flat[1::3], flat[2::3], strict=True)))
 
@@ -83,18 +85,21 @@ def _is_changed_tiff(image: Image.Image) -> bool:
     return image.tag_v2.get(PHOTOMETRIC) == 0 or not set(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) <= {1, 8, 16, 32}
 
 
-def reordered(palette: list[Color], used: Iterable[int], own: Mapping[Color, int]) -> dict[int, int]:
+def reordered(palette: Sequence[Color], labels: np.ndarray, own: Mapping[Color, int]) -> dict[int, int]:
     """Labels whose color is another label's: by label, the one that has its color in the dataset.
 
     Programs that shrink PNGs sort palettes; colors stay, labels do not. Palettes that are not the dataset's say
-    nothing: at least half of the colors up to the highest label used must be the dataset's own.
+    nothing: at least half of the colors up to the highest label must be the dataset's own.
 
     Args:
         palette: of the file.
-        used: labels that occur in the mask.
+        labels: that occur in the mask.
         own: label of each color of the dataset.
     """
-    used = [label for label in used if label < len(palette)]
-    moved = {label: own[palette[label]] for label in used if own.get(palette[label], label) != label}
+    moved = {label: own[color] for label, color in enumerate(palette) if own.get(color, label) != label}
+    if not moved:
+        return {}
+    used = np.unique(labels)
+    used = used[used < len(palette)].tolist()
     known = sum(color in own for color in palette[: max(used, default=-1) + 1])
-    return moved if moved and 2 * known >= max(used) + 1 else {}
+    return {label: moved[label] for label in used if label in moved} if 2 * known > max(used, default=0) else {}

@@ -85,7 +85,7 @@ class LoadMask(BaseTransform):
         """
         labels, palette = self.read(path)
         first, count = int(reduce_zero_label), len(label_map) if label_map else self.num_classes
-        if moved := reordered(palette, np.unique(labels).tolist(), self.colors) if palette and self.colors else {}:
+        if moved := reordered(palette, labels, self.colors):
             label, own = next(iter(moved.items()))
             raise BenchError(
                 f'the mask {path} has a palette in another order: label {label} has the color of label {own}; '

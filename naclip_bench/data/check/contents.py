@@ -108,7 +108,7 @@ class Contents:
         self.masks += 1
         if found.narrow and self.known.stop > 256:
             self._faults['mask of bytes'].add(name)
-        if moved := reordered(found.palette, found.labels.tolist(), self.colors) if len(found.palette) else {}:
+        if moved := reordered(found.palette, found.labels, self.colors):
             label, own = next(iter(moved.items()))
             self._faults['palette'].add(name, f'label {label} has the color of label {own}')
         self.pixels[found.labels] += found.pixels

@@ -7,11 +7,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mmseg.datasets import PascalContextDataset59, PascalVOCDataset
+from mmseg.registry import DATASETS
 from PIL import Image
 from tiny import TinyBench, run_here
 
@@ -20,13 +22,15 @@ from naclip_bench.bundled import CONFIGS
 from naclip_bench.configuration import dataset_config, load_config
 from naclip_bench.data.check.dataset import Report, verify
 from naclip_bench.data.check.examine import Pair, examine
+from naclip_bench.data.check.order import FREQUENT, order_findings
 from naclip_bench.datasets import splits
+from naclip_bench.datasets.check import build_dataset
 from naclip_bench.datasets.splits import Deviation, official_list, split_names
 from naclip_bench.errors import BenchError
 from naclip_bench.parallel import over_cores
 
-DATASETS = sorted(path.stem for path in (CONFIGS / '_base_' / 'datasets').glob('*.py'))
-KEYS = [key for key in DATASETS if not key.startswith('materials')]  # drawn by code: nothing to check
+KNOWN = sorted(path.stem for path in (CONFIGS / '_base_' / 'datasets').glob('*.py'))
+KEYS = [key for key in KNOWN if not key.startswith('materials')]  # drawn by code: nothing to check
 CHECK = Path(__file__).resolve().parent.parent / 'tools' / 'check_data.py'
 COUNT, SIZE = 12, (10, 8)
 
@@ -207,6 +211,11 @@ FAULTS = {
     'no image': (lambda s, n: s.image(n).write_text('a'), 'images whole', '1 of 12 images cannot be decoded'),
     'half a mask': (lambda s, n: cut(s.mask(n)), 'masks whole', '1 of 12 masks end in the middle'),
     'no mask': (lambda s, n: s.mask(n).write_text('a'), 'masks whole', '1 of 12 masks cannot be decoded'),
+    'lossy': (
+        lambda s, n: Image.open(s.mask(n)).save(s.mask(n), 'JPEG'),
+        'lossless',
+        '1 of 12 masks are in a lossy format, which changes labels',
+    ),
     'other size': (lambda s, n: s.save(n, s.labels(n)[4:]), 'sizes agree', 'context_05: 36x32 for 40x32'),
     'RGB mask': (lambda s, n: color(s.mask(n)), 'one label a pixel', '1 of 12 masks hold colors in place of labels'),
     'label outside': (
@@ -288,6 +297,95 @@ def test_masks_of_another_kind(make, case):
     assert list(found) == [*checks, 'kind of masks']
     problem, remedy = found['kind of masks'].split(' | ')
     assert seen in problem and mend in remedy
+
+
+def sort_palette(data: TinySet, name: str) -> None:
+    """What programs that shrink PNGs do: colors stay, labels do not."""
+    labels = data.labels(name)
+    used = np.unique(labels.astype(int))[::-1]
+    colors = np.array([*PascalVOCDataset.METAINFO['palette'], *[(224, 224, 192)] * 235], np.uint8)
+    image = Image.fromarray(np.searchsorted(-used, -labels.astype(int)).astype(np.uint8))
+    image.putpalette(colors[used].ravel().tolist())
+    image.save(data.mask(name))
+
+
+def test_sorted_palettes_are_told_by_check_and_run(make):
+    voc = make('voc21')
+    sort_palette(voc, voc.names[4])
+    found = voc.problems()
+    assert list(found) == ['order of the palette', 'void']
+    assert (
+        '1 of 12 masks have colors of the dataset at other labels than its own: voc_04' in found['order of the palette']
+    )
+    with pytest.raises(BenchError, match=r'1 of 12 masks have colors .*voc_04'):
+        build_dataset(voc.config.test_dataloader.dataset)
+
+
+def reorder(data: TinySet, frequent: tuple[str, ...], order: Sequence[int]) -> None:
+    """Masks that show the ``frequent`` classes and one more each, their labels then in another order."""
+    classes = PascalContextDataset59.METAINFO['classes']
+    labels = [1 + classes.index(name) for name in frequent]
+    for index, name in enumerate(data.names):
+        mask = np.resize([*labels, 1 + index * 5 % 59, 0], SIZE).repeat(4, 0).repeat(4, 1)
+        data.save(name, np.array([0, *order])[mask])
+    data.save(data.names[0], np.resize(range(60), SIZE).repeat(4, 0).repeat(4, 1))
+
+
+@pytest.mark.parametrize('key', ['pc59', 'pc60'])
+def test_classes_in_another_order(make, key):
+    context, classes = make(key), PascalContextDataset59.METAINFO['classes']
+    frequent = FREQUENT['context', 59]
+    reorder(context, frequent, range(1, 60))
+    assert context.problems() == {}
+    assert 'order of classes' in [finding.check for finding in verify(context.config).findings]
+    # The objects of Pascal VOC first, as other repositories have them.
+    voc = [name for name in classes if name in {*PascalVOCDataset.METAINFO['classes'], 'table'}]
+    theirs = [*voc, *(name for name in classes if name not in voc)]
+    reorder(context, frequent, [1 + theirs.index(name) for name in classes])
+    assert_only(context.problems(), 'order of classes', 'other class order', "another repository's")
+
+
+@pytest.mark.parametrize(('split', 'count'), FREQUENT)
+def test_frequent_classes_are_classes(split, count):
+    kind = {59: 'PascalContextDataset59', 150: 'ADE20KDataset', 80: 'COCOObjectDataset', 171: 'COCOStuffDataset'}[count]
+    classes = DATASETS.get(kind).METAINFO['classes']
+    assert set(FREQUENT[split, count]) <= set(classes) and len(classes) - (classes[0] == 'background') == count
+    # The classes as often as each other: nothing is said against them.
+    assert not order_findings(split, classes, np.full(len(classes), 9), 60)[0].problem
+    assert order_findings(split, classes, np.ones(len(classes)), 60) == []
+
+
+def test_a_run_looks_into_a_few_masks(make, lists, tmp_path):
+    """Void and format before anything slow; what is damaged is told when its turn comes."""
+    names = [f'voc_{index:02}' for index in range(24)]
+    (tmp_path / 'splits' / 'voc.txt').write_text('\n'.join(names))
+    official_list.cache_clear()
+    voc = make('voc21')
+    settings = voc.config.test_dataloader.dataset
+    cut(voc.mask(names[0]))
+    assert len(build_dataset(settings)) == 24
+    for name in names:
+        voc.save(name, np.zeros((40, 32), np.uint8))
+    with pytest.raises(BenchError, match='void border lost'):
+        build_dataset(settings)
+    Image.fromarray(np.zeros((40, 32), np.uint8)).save(voc.mask(names[0]), 'JPEG')
+    with pytest.raises(BenchError, match=r'masks are in a lossy format.*voc_00'):
+        build_dataset(settings)
+
+
+def test_masks_whose_images_have_another_suffix_are_told_before_a_run(tmp_path):
+    config = own_data(tmp_path, ('background', 'cat', 'dog'))
+    for index, suffix in ((3, '.JPG'), (7, '.jpeg')):
+        (tmp_path / 'images' / f'{index}.jpg').rename(tmp_path / 'images' / f'{index}{suffix}')
+    settings = load_config(str(config)).test_dataloader.dataset
+    with pytest.raises(
+        BenchError, match=r'without their image: 2 \(3\.png, 7\.png\); images end in \.jpg.*\.JPG, \.jpeg'
+    ):
+        build_dataset(settings)
+    # With a list, masks that are not in it are nobody's loss.
+    (tmp_path / 'list.txt').write_text('0\n1\n')
+    settings.ann_file = 'list.txt'
+    assert len(build_dataset(settings)) == 2
 
 
 def test_few_masks_show_no_kind(make):
@@ -409,8 +507,8 @@ def test_command_without_the_data(tmp_path, capfd):
     assert outcome.stderr.count('\n') == 1
 
 
-def test_own_data_by_a_config(tmp_path, capfd):
-    """No official list, and no kind of masks to expect."""
+def own_data(tmp_path: Path, classes: tuple[str, ...]) -> Path:
+    """A config of a folder of a dozen images and one of masks."""
     for folder in ('images', 'masks'):
         (tmp_path / folder).mkdir()
     for index in range(COUNT):
@@ -419,16 +517,30 @@ def test_own_data_by_a_config(tmp_path, capfd):
     config = tmp_path / 'mine.py'
     dataset = dict(
         type='BaseSegDataset',
-        metainfo=dict(classes=('background', 'cat', 'dog')),
+        metainfo=dict(classes=classes),
         data_root=str(tmp_path),
         data_prefix=dict(img_path='images', seg_map_path='masks'),
     )
     base = [str(CONFIGS / '_base_' / part) for part in ('methods/naclip.py', 'common.py')]
     config.write_text(f'_base_ = {base!r}\ndataset = "mine"\ntest_dataloader = dict(dataset={dataset!r})\n')
+    return config
+
+
+def test_own_data_by_a_config(tmp_path, capfd):
+    """No official list, and no kind of masks to expect."""
+    config = own_data(tmp_path, ('background', 'cat', 'dog'))
     assert run_here(capfd, [config], CHECK).code == 0
     Image.fromarray(np.full((6, 8), 3, np.uint8)).save(tmp_path / 'masks' / '7.png')
     outcome = run_here(capfd, [config], CHECK)
     assert outcome.code == 1 and 'outside 0..2 (3)' in outcome.stdout
+    assert outcome.stdout.endswith('mine: 1 check failed\n')
+
+
+def test_class_names_are_no_markup(tmp_path, capfd):
+    config = own_data(tmp_path, ('[red]a[/red]', 'car [/front]', 'dog\\'))
+    outcome = run_here(capfd, [config], CHECK)
+    assert outcome.code == 0 and outcome.stderr == '' and outcome.stdout.endswith('mine: sound\n')
+    assert all(name in outcome.stdout for name in ('[red]a[/red]', 'car [/front]', 'dog\\'))
 
 
 def test_a_run_says_that_its_data_are_not_the_official_list(tmp_path, lists, capfd):

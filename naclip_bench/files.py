@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from .errors import BenchError, disk_fault
 
-#: What the last bytes of a whole file hold; decoders fill the rest of a truncated one with gray and say nothing.
-END_MARKERS = {b'\xff\xd8': b'\xff\xd9', b'\x89P': b'IEND'}
+JPEG, PNG = b'\xff\xd8', b'\x89PNG\r\n\x1a\n'
+
+#: The next marker of a JPEG; a 0 behind 0xff is a byte of the image, and restarts stand between its rows.
+MARKER = re.compile(rb'\xff[\x01-\xcf\xd8-\xfe]')
+END_OF_IMAGE = 0xD9
+#: Markers without a length behind them.
+ALONE = {0x01, 0xD8}
+
+
+class FileError(BenchError):
+    """An image or a mask that cannot be used.
+
+    Attributes:
+        kind: what is wrong in a word, for those who count: unreadable, truncated, lossy, of colors.
+        detail: what else is to be said of this file.
+    """
+
+    def __init__(self, message: str, kind: str = '', detail: str = '') -> None:
+        super().__init__(message)
+        self.kind, self.detail = kind, detail
 
 
 class CannotWriteError(BenchError, OSError):
@@ -90,24 +109,64 @@ def make_folder(option: str, folder: Path | None) -> None:
 
 
 def is_truncated(content: bytes) -> bool:
-    """True for a JPEG or PNG that does not reach its end."""
-    end = END_MARKERS.get(content[:2])
-    return end is not None and end not in content[-1024:]
+    """True for a JPEG or PNG that does not reach its end; what stands behind the end is of no account.
+
+    Decoders fill the rest of a truncated one with gray and say nothing.
+    """
+    if content.startswith(JPEG):
+        return not (content.endswith(b'\xff\xd9') or _has_end_of_jpeg(content))
+    if content.startswith(PNG):
+        return not _has_end_of_png(content)
+    return False
+
+
+def _has_end_of_jpeg(content: bytes) -> bool:
+    # Marker by marker: a thumbnail in a segment before the image has an end of its own.
+    place = len(JPEG)
+    while marker := MARKER.search(content, place):
+        place = marker.end()
+        kind = content[place - 1]
+        if kind == END_OF_IMAGE:
+            return True
+        if kind not in ALONE:
+            place += int.from_bytes(content[place : place + 2], 'big')
+    return False
+
+
+def _has_end_of_png(content: bytes) -> bool:
+    place = len(PNG)
+    while place + 12 <= len(content):
+        kind = content[place + 4 : place + 8]
+        place += 12 + int.from_bytes(content[place : place + 4], 'big')
+        if kind == b'IEND':
+            return place <= len(content)
+    return False
 
 
 def read_file(path: str, what: str) -> bytes:
     """The whole of a file.
 
     Raises:
-        BenchError: it cannot be read, or is truncated.
+        FileError: it cannot be read, or is truncated.
     """
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise BenchError(f'cannot read the {what} {path}: {error.strerror}') from None
+        raise FileError(f'cannot read the {what} {path}: {error.strerror}', 'unreadable', error.strerror) from None
     if is_truncated(content):
-        raise BenchError(f'the {what} {path} is truncated; copy it again from its archive')
+        raise FileError(f'the {what} {path} is truncated; copy it again from its archive', 'truncated')
     return content
+
+
+def output_path(folder: Path, name: str, suffix: str) -> Path:
+    """Where in ``folder`` something is written for the image ``name``; never outside, whatever the name says.
+
+    >>> output_path(Path('drawn'), '../b/c', '.png').as_posix()
+    'drawn/%2E%2E/b/c.png'
+    """
+    path = PurePath(f'{name}{suffix}')
+    parts = [{'..': '%2E%2E', path.anchor: '%2F'}.get(part, part) for part in path.parts]
+    return folder.joinpath(*parts)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
 
-from .bundled import CLASS_NAMES
+from .bundled import CLASS_NAMES, bundled_or_own
 from .errors import BenchError, did_you_mean
 
 #: Sets of prompt templates by name: the 80 that OpenAI published for ImageNet, the single plain one (GEM), and the 85
@@ -31,12 +32,15 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
     ),
 }
 
+#: Texts to token ids (N, context_length), as open_clip's tokenizers do.
+Tokenizer = Callable[[list[str]], torch.Tensor]
+
 
 class Vocabulary:
     """The queries of a class-name file, and which class each speaks for.
 
     Args:
-        class_names: name of a bundled file (``voc21``), or the path of one's own.
+        class_names: name of a bundled file (``voc21``), or the path of one's own; see :func:`class_name_file`.
         templates: name of a set of prompt templates.
 
     Attributes:
@@ -51,13 +55,14 @@ class Vocabulary:
         sha256: of the file's content; ``prompts_sha256`` of the templates.
     """
 
-    def __init__(self, class_names: str, templates: str = 'openai_80') -> None:
+    def __init__(self, class_names: str | Sequence[str], templates: str = 'openai_80') -> None:
         if templates not in TEMPLATES:
             raise BenchError(f'unknown templates "{templates}"{did_you_mean(templates, TEMPLATES)}')
         self.templates = TEMPLATES[templates]
         path = class_name_file(class_names)
         try:
-            text = path.read_text(encoding='utf-8')
+            # A byte-order mark is no part of the first word.
+            text = path.read_text(encoding='utf-8-sig')
         except UnicodeDecodeError:
             raise BenchError(f'class names: {path} is no UTF-8 text; write one class a line') from None
         self.name, self.path = path.stem, path
@@ -97,17 +102,48 @@ class Vocabulary:
         return self.sha256, self.prompts_sha256
 
 
-def class_name_file(name: str) -> Path:
+def class_name_file(name: str | Sequence[str]) -> Path:
     """A bundled class-name file by its name, or the path of one's own.
+
+    Args:
+        name: a list is a path that was split at its commas, as mmengine's command line does.
 
     Raises:
         BenchError: there is neither.
     """
-    for path in (Path(name), CLASS_NAMES / f'{name}.txt'):
-        if path.is_file():
-            return path
-    known = [path.stem for path in CLASS_NAMES.glob('*.txt')]
-    raise BenchError(f'class names: there is no file {name}{did_you_mean(Path(name).stem, known)}')
+    name = ','.join(map(str, name)) if isinstance(name, list | tuple) else str(name)
+    return bundled_or_own(name, CLASS_NAMES, 'class names')
+
+
+def check_words(queries: Sequence[str], templates: Sequence[str], tokenize: Tokenizer) -> None:
+    """See that no two queries are alike to CLIP because they were cut at its context length.
+
+    Args:
+        queries: see :class:`Vocabulary`.
+        templates: prompts with a ``{}`` each.
+        tokenize: texts to token ids (N, context_length), cut and padded with 0.
+
+    Raises:
+        BenchError: two are; says the words.
+    """
+    lengths = [int((tokens != 0).sum()) for tokens in tokenize(list(queries))]
+    if not lengths:
+        return
+    around = max(
+        int((tokens != 0).sum()) for tokens in tokenize([template.replace('{}', '') for template in templates])
+    )
+    context = tokenize([''])[0].numel()
+    # Both counts have a begin and an end, which is more than a word can gain by what touches it.
+    long = [query for query, length in zip(queries, lengths, strict=True) if length + around >= context]
+    for template in templates if len(long) > 1 else ():
+        seen: dict[tuple[int, ...], str] = {}
+        for query, tokens in zip(long, tokenize([template.replace('{}', query) for query in long]), strict=True):
+            first = seen.setdefault(tuple(tokens.tolist()), query)
+            if first != query and tokens[-1] != 0:
+                raise BenchError(
+                    f'class names: CLIP reads {context} tokens, and "{first}" and "{query}" differ only behind them; '
+                    'shorten them'
+                )
 
 
 def printed_names(class_names: str) -> tuple[str, ...]:

@@ -7,127 +7,40 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from tiny import TinyBench, run_here
+from tiny_set import COUNT, MASKS, TinySet, assert_only, cut, make_set, own_data, problems, tiny_lists
 
 from naclip_bench import parallel
-from naclip_bench.bundled import CONFIGS
+from naclip_bench.bundled import CONFIGS, SPLITS
 from naclip_bench.configuration import dataset_config, load_config
-from naclip_bench.data.check.dataset import Report, verify
+from naclip_bench.data.check.dataset import verify
 from naclip_bench.data.check.examine import Pair, examine
 from naclip_bench.datasets import splits
-from naclip_bench.datasets.splits import Deviation, official_list, split_names
+from naclip_bench.datasets.splits import Deviation, official_list
 from naclip_bench.errors import BenchError
 from naclip_bench.parallel import over_cores
 
-DATASETS = sorted(path.stem for path in (CONFIGS / '_base_' / 'datasets').glob('*.py'))
-KEYS = [key for key in DATASETS if not key.startswith('materials')]  # drawn by code: nothing to check
+KNOWN = sorted(path.stem for path in (CONFIGS / '_base_' / 'datasets').glob('*.py'))
+KEYS = [key for key in KNOWN if not key.startswith('materials')]  # drawn by code: nothing to check
 CHECK = Path(__file__).resolve().parent.parent / 'tools' / 'check_data.py'
-COUNT, SIZE = 12, (10, 8)
 
 
 @pytest.fixture(autouse=True)
-def lists(tmp_path, monkeypatch):
-    """Official lists of a dozen images; every other one of "voc" is of "context" too, as two thirds really are."""
-    folder = tmp_path / 'splits'
-    folder.mkdir()
-    names = {split: [f'{split}_{index:02}' for index in range(COUNT)] for split in split_names()}
-    names['context'][::2] = names['voc'][::2]
-    for split, listed in names.items():
-        (folder / f'{split}.txt').write_text('\n'.join(listed) + '\n')
-    monkeypatch.setattr(splits, 'SPLITS', folder)
-    official_list.cache_clear()
-    yield names
-    official_list.cache_clear()
-
-
-class TinySet:
-    """The images of an official list, and masks between them of all ``labels``, with or without ``void``."""
-
-    def __init__(self, folder: Path, key: str, labels: range, void: int | None = None, split: str | None = None):
-        self.key, self.data = key, folder / 'data'
-        config = load_config(dataset_config(key), str(self.data))
-        self.config, settings = config, config.test_dataloader.dataset
-        root = Path(settings.data_root)
-        self.images, self.masks = (root / settings.data_prefix[part] for part in ('img_path', 'seg_map_path'))
-        self.suffixes = settings.img_suffix, settings.seg_map_suffix
-        self.names = list(official_list(split or config.split))
-        for path in (self.images, self.masks):
-            path.mkdir(parents=True, exist_ok=True)
-        self.list = root / settings.ann_file if settings.get('ann_file') else None
-        if self.list:
-            self.list.parent.mkdir(parents=True)
-            self.write_list()
-        image = Image.new('RGB', SIZE[::-1], (90, 120, 30)).resize((32, 40))
-        for index, name in enumerate(self.names):
-            image.save(self.image(name))
-            mask = np.resize(labels[index::COUNT], SIZE).repeat(4, 0).repeat(4, 1)
-            mask[:4] = mask[0, 0] if void is None else void
-            self.save(name, mask)
-
-    def write_list(self) -> None:
-        self.list.write_text('\n'.join(self.names) + '\n')
-
-    def image(self, name: str) -> Path:
-        return self.images / f'{name}{self.suffixes[0]}'
-
-    def mask(self, name: str) -> Path:
-        return self.masks / f'{name}{self.suffixes[1]}'
-
-    def labels(self, name: str) -> np.ndarray:
-        return np.array(Image.open(self.mask(name)))
-
-    def save(self, name: str, labels: np.ndarray) -> None:
-        Image.fromarray(labels.astype(np.uint8 if labels.max() < 256 else np.uint16)).save(self.mask(name))
-
-    def problems(self, **settings: object) -> dict[str, str]:
-        """What is wrong and how to mend it, by check."""
-        for key, value in settings.items():
-            self.config.test_dataloader.dataset[key] = value
-        return problems(verify(self.config))
-
-
-def problems(report: Report) -> dict[str, str]:
-    wrong = [finding for finding in report.findings if finding.problem]
-    assert all(finding.mend for finding in wrong)
-    assert report.sound == (not wrong)
-    assert len({finding.check for finding in wrong}) == len(wrong)
-    return {finding.check: f'{finding.problem} | {finding.mend}' for finding in wrong}
-
-
-def assert_only(found: dict[str, str], check: str, *fragments: str) -> None:
-    assert list(found) == [check]
-    for fragment in fragments:
-        assert fragment in found[check]
-
-
-#: Labels and void of the official masks.
-MASKS = {
-    'voc21': (range(21), 255),
-    'voc20': (range(21), 255),
-    'pc60': (range(60), None),
-    'pc59': (range(60), None),
-    'coco_object': (range(81), None),
-    'coco_stuff': (range(171), 255),
-    'cityscapes': (range(19), 255),
-    'ade20k': (range(151), None),
-    'pc459': (range(459), 65535),
-    'ade847': (range(847), 65535),
-}
+def lists(tmp_path: Path) -> Iterator[dict[str, list[str]]]:
+    with tiny_lists(tmp_path) as names:
+        yield names
 
 
 @pytest.fixture
-def make(tmp_path) -> Callable[..., TinySet]:
-    def make(key: str, masks: str | tuple | None = None, **more: object) -> TinySet:
-        labels, void = masks if isinstance(masks, tuple) else MASKS[masks or key]
-        return TinySet(tmp_path, key, labels, void, **more)
-
-    return make
+def make(tmp_path: Path) -> Callable[..., TinySet]:
+    return partial(make_set, tmp_path)
 
 
 # ---- the official lists
@@ -135,7 +48,7 @@ def make(tmp_path) -> Callable[..., TinySet]:
 
 @pytest.mark.parametrize('key', KEYS)
 def test_bundled_list_has_the_images_that_the_config_says(key, monkeypatch):
-    monkeypatch.undo()
+    monkeypatch.setattr(splits, 'SPLITS', SPLITS)
     official_list.cache_clear()
     config = load_config(dataset_config(key))
     names = official_list(config.split)
@@ -184,11 +97,6 @@ def test_nothing_wrong_with_a_sound_set(make, key):
     assert report.contents.with_unscored == sum(((mask == void) | (mask < first)).any() for mask in masks)
 
 
-def cut(path: Path) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) - 40])
-
-
 def relabel(data: TinySet, name: str, label: int) -> None:
     labels = data.labels(name)
     labels[9, 2:4] = label
@@ -207,6 +115,11 @@ FAULTS = {
     'no image': (lambda s, n: s.image(n).write_text('a'), 'images whole', '1 of 12 images cannot be decoded'),
     'half a mask': (lambda s, n: cut(s.mask(n)), 'masks whole', '1 of 12 masks end in the middle'),
     'no mask': (lambda s, n: s.mask(n).write_text('a'), 'masks whole', '1 of 12 masks cannot be decoded'),
+    'lossy': (
+        lambda s, n: Image.open(s.mask(n)).save(s.mask(n), 'JPEG'),
+        'lossless',
+        '1 of 12 masks are in a lossy format, which changes labels',
+    ),
     'other size': (lambda s, n: s.save(n, s.labels(n)[4:]), 'sizes agree', 'context_05: 36x32 for 40x32'),
     'RGB mask': (lambda s, n: color(s.mask(n)), 'one label a pixel', '1 of 12 masks hold colors in place of labels'),
     'label outside': (
@@ -243,58 +156,6 @@ def test_mask_without_its_image_where_the_folder_is_the_list(make):
     found = ade.problems()
     assert list(found) == ['official list', 'no mask alone']
     assert found['no mask alone'].startswith('masks without their image: 1 (ade20k_04.png) |')
-
-
-# ---- masks of another kind
-
-
-@pytest.mark.parametrize('lost', ['into background', 'in most masks'])
-def test_void_border_lost(make, lost):
-    voc = make('voc21')
-    for name in voc.names[: COUNT if lost == 'into background' else 7]:
-        voc.save(name, voc.labels(name) % 255)
-    count = COUNT if lost == 'into background' else 7
-    assert_only(voc.problems(), 'void', f'void border lost: {count} of {COUNT} masks', 'every object')
-
-
-UNREDUCED = {'reduce_zero_label': False}
-
-#: A dataset, the masks that lie in its place, settings, which checks find it besides "kind of masks", what it is taken
-#: for, and the remedy.
-OTHERS = {
-    'ADE20K reduced already': ('ade20k', (range(150), 255), {}, ['void'], 'ADE20K with one taken off', 'one off again'),
-    'Context reduced already': ('pc59', (range(59), 255), {}, ['void'], 'Context with one taken off', 'one off again'),
-    'VOC reduced already': ('voc20', (range(20), 255), {}, [], 'VOC with one taken off', 'one off again'),
-    'ADE20K not reduced': ('ade20k', 'ade20k', UNREDUCED, ['labels in range', 'void'], 'ADE20K,', 'zero_label=True'),
-    'ADE20K not reduced, no 150': ('ade20k', (range(149), None), UNREDUCED, ['void'], 'ADE20K,', 'zero_label=True'),
-    'VOC for Context': ('pc60', 'voc21', {}, ['void'], 'Pascal VOC,', 'swapped'),
-    'Context for VOC': ('voc21', 'pc60', {}, ['labels in range', 'void'], 'Pascal Context,', 'swapped'),
-    'Context for ADE20K': ('ade20k', 'pc60', {}, [], 'Pascal Context,', 'swapped'),
-    'Context for COCO-Object': ('coco_object', 'pc60', {}, [], 'Pascal Context,', 'swapped'),
-    'Stuff for Object': ('coco_object', 'coco_stuff', {}, ['labels in range'], 'COCO-Stuff in train ids,', 'convert'),
-    'Object for Stuff': ('coco_stuff', 'coco_object', {}, ['void'], 'COCO-Object,', 'swapped'),
-    'raw Stuff': ('coco_stuff', (range(182), 255), {}, ['labels in range'], "Stuff in its archive's ids,", 'convert'),
-    'raw Cityscapes': ('cityscapes', (range(34), None), {}, ['labels in range', 'void'], 'label ids,', 'convert'),
-    'Context for its 459': ('pc459', 'pc60', {}, ['one label a pixel'], 'Pascal Context,', 'swapped'),
-    '459 for Context': ('pc60', 'pc459', {}, ['labels in range', 'void'], 'Context of 459', 'convert'),
-    'unknown': ('coco_stuff', (range(100), 255), {}, [], 'no label above 99 in 12 masks', 'fewer classes'),
-}
-
-
-@pytest.mark.parametrize('case', OTHERS)
-def test_masks_of_another_kind(make, case):
-    key, masks, settings, checks, seen, mend = OTHERS[case]
-    found = make(key, masks).problems(**settings)
-    assert list(found) == [*checks, 'kind of masks']
-    problem, remedy = found['kind of masks'].split(' | ')
-    assert seen in problem and mend in remedy
-
-
-def test_few_masks_show_no_kind(make):
-    context = make('pc60', 'voc21')
-    context.names = context.names[:9]
-    context.write_list()
-    assert context.problems().keys() == {'official list'}
 
 
 # ---- fingerprint
@@ -411,24 +272,19 @@ def test_command_without_the_data(tmp_path, capfd):
 
 def test_own_data_by_a_config(tmp_path, capfd):
     """No official list, and no kind of masks to expect."""
-    for folder in ('images', 'masks'):
-        (tmp_path / folder).mkdir()
-    for index in range(COUNT):
-        Image.new('RGB', (8, 6)).save(tmp_path / 'images' / f'{index}.jpg')
-        Image.fromarray(np.full((6, 8), index % 3, np.uint8)).save(tmp_path / 'masks' / f'{index}.png')
-    config = tmp_path / 'mine.py'
-    dataset = dict(
-        type='BaseSegDataset',
-        metainfo=dict(classes=('background', 'cat', 'dog')),
-        data_root=str(tmp_path),
-        data_prefix=dict(img_path='images', seg_map_path='masks'),
-    )
-    base = [str(CONFIGS / '_base_' / part) for part in ('methods/naclip.py', 'common.py')]
-    config.write_text(f'_base_ = {base!r}\ndataset = "mine"\ntest_dataloader = dict(dataset={dataset!r})\n')
+    config = own_data(tmp_path, ('background', 'cat', 'dog'))
     assert run_here(capfd, [config], CHECK).code == 0
     Image.fromarray(np.full((6, 8), 3, np.uint8)).save(tmp_path / 'masks' / '7.png')
     outcome = run_here(capfd, [config], CHECK)
     assert outcome.code == 1 and 'outside 0..2 (3)' in outcome.stdout
+    assert outcome.stdout.endswith('mine: 1 check failed\n')
+
+
+def test_class_names_are_no_markup(tmp_path, capfd):
+    config = own_data(tmp_path, ('[red]a[/red]', 'car [/front]', 'dog\\'))
+    outcome = run_here(capfd, [config], CHECK)
+    assert outcome.code == 0 and outcome.stderr == '' and outcome.stdout.endswith('mine: sound\n')
+    assert all(name in outcome.stdout for name in ('[red]a[/red]', 'car [/front]', 'dog\\'))
 
 
 def test_a_run_says_that_its_data_are_not_the_official_list(tmp_path, lists, capfd):
@@ -450,7 +306,7 @@ def test_a_run_says_that_its_data_are_not_the_official_list(tmp_path, lists, cap
 
 
 def test_real_images_have_nothing_wrong_but_that_they_are_few(real_data, monkeypatch):
-    monkeypatch.undo()
+    monkeypatch.setattr(splits, 'SPLITS', SPLITS)
     official_list.cache_clear()
     for key in sorted(MASKS.keys() - {'cityscapes', 'pc459', 'ade847'}):
         found = problems(verify(load_config(dataset_config(key), str(real_data))))

@@ -142,9 +142,9 @@ def test_target_that_cannot_be_written(jobs, tmp_path):
 @pytest.mark.parametrize(
     ('damage', 'message'),
     [
-        pytest.param(lambda path: save(path, np.zeros((2, 2, 3))), 'mode RGB; it must hold one label', id='RGB'),
-        pytest.param(cut, 'is damaged', id='cut'),
-        pytest.param(lambda path: path.write_text('a page'), 'is damaged', id='no image'),
+        pytest.param(lambda path: save(path, np.zeros((2, 2, 3))), '3 channels; it must hold one label', id='RGB'),
+        pytest.param(cut, 'is truncated', id='cut'),
+        pytest.param(lambda path: path.write_text('a page'), 'cannot be decoded', id='no image'),
     ],
 )
 def test_source_that_is_no_mask(jobs, damage, message):

@@ -3,6 +3,7 @@
 import hashlib
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from golden import TINY
@@ -10,7 +11,7 @@ from golden import TINY
 from naclip_bench.backbones import FrozenCLIP, text
 from naclip_bench.backbones.text import text_vectors
 from naclip_bench.errors import BenchError
-from naclip_bench.vocabulary import TEMPLATES, Vocabulary, class_name_file
+from naclip_bench.vocabulary import TEMPLATES, Vocabulary, check_words, class_name_file
 
 #: Classes, words and md5 of the class-name files that the whole SCLIP family shares, byte for byte.
 FILES = {
@@ -65,6 +66,56 @@ def test_empty_names_are_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(BenchError, match='empty name'):
         Vocabulary(str(path))
+
+
+def test_byte_order_mark_is_no_part_of_the_first_word(tmp_path):
+    path = tmp_path / 'mine.txt'
+    path.write_bytes(b'\xef\xbb\xbfcat\ndog\n')
+    marked = Vocabulary(str(path))
+    path.write_bytes(b'cat\ndog\n')
+    assert marked.queries == ['cat', 'dog'] and marked.sha256 == Vocabulary(str(path)).sha256
+
+
+def test_path_with_commas(tmp_path):
+    """mmengine's command line splits a value at its commas."""
+    path = tmp_path / 'a,b' / '1,2.txt'
+    path.parent.mkdir()
+    path.write_text('cat\n')
+    assert Vocabulary(str(path).split(',')).classes == [['cat']]
+
+
+@pytest.mark.parametrize('name', [21, 2.5, True, None, [], ['a', 1]])
+def test_class_names_that_are_no_name(name):
+    with pytest.raises(BenchError, match='class names: there is no file'):
+        Vocabulary(name)
+
+
+# ---- words and the context length
+
+
+@pytest.fixture(scope='module')
+def tokenize():
+    return open_clip.SimpleTokenizer(context_length=16)
+
+
+@pytest.mark.parametrize('behind', [0, 9])
+@pytest.mark.parametrize('place', range(4, 18))
+def test_words_are_refused_exactly_where_their_tokens_are_alike(tokenize, place, behind):
+    """Two long words that differ in one token, at each place around the end of the context."""
+    words = ['cat', *(' '.join(['tree'] * place + [end] + ['tree'] * behind) for end in ('dog', 'house'))]
+    templates = TEMPLATES['openai_80'][:3]
+    alike = any(torch.equal(*tokenize([template.replace('{}', word) for word in words[1:]])) for template in templates)
+    assert alike == (place > 8)
+    if alike:
+        with pytest.raises(BenchError, match=f'16 tokens, and "{words[1]}" and "{words[2]}" differ only behind'):
+            check_words(words, templates, tokenize)
+    else:
+        check_words(words, templates, tokenize)
+
+
+def test_words_that_mean_the_same_are_no_matter_of_length(tokenize):
+    check_words(['cat', 'Cat', 'CAT '], TEMPLATES['photo'], tokenize)
+    check_words([], TEMPLATES['photo'], tokenize)
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def main() -> None:
     from naclip_bench.evaluation.opened import OpenPass, passes_of
     from naclip_bench.evaluation.overlay import draw, image_of, palette
     from naclip_bench.evaluation.record import RANDOM_WEIGHTS
-    from naclip_bench.files import make_folder
+    from naclip_bench.files import make_folder, output_path
 
     given = arguments.data_root, arguments.pretrained, arguments.precision, arguments.cfg_options
     methods = arguments.method.split(',')
@@ -60,7 +60,7 @@ def main() -> None:
         labels = {title: of.cpu().numpy().astype(np.int32) for title, of in labels.items()}
         for of in labels.values():
             of[labels['ground truth'] == dataset.ignore_index] = dataset.ignore_index
-        path = out / f'{name}.png'
+        path = output_path(out, name, '.png')
         path.parent.mkdir(parents=True, exist_ok=True)
         draw(image_of(dataset, sample), labels, dataset.metainfo['classes'], palette(dataset.metainfo)).save(path)
         print(path)

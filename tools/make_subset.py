@@ -30,7 +30,8 @@ def main() -> None:
     register()
     from naclip_bench.bundled import SUBSETS
     from naclip_bench.datasets.check import build_dataset, image_names, is_drawn
-    from naclip_bench.datasets.subset import read_names, short_names, shown_classes, subset_text
+    from naclip_bench.datasets.lists import read_names
+    from naclip_bench.datasets.subset import short_names, shown_classes, subset_text
     from naclip_bench.files import written_beside
     from naclip_bench.vocabulary import Vocabulary
 
@@ -49,11 +50,11 @@ def main() -> None:
     path = arguments.out or SUBSETS / f'{config.dataset}_{arguments.count}.txt'
     try:
         if path.exists():
-            if path.read_text() != text:
+            if path.read_text(encoding='utf-8') != text:
                 raise BenchError(f'{path} holds another subset; delete it, or name another file with --out')
         else:
             with written_beside(path) as temporary:
-                temporary.write_text(text)
+                temporary.write_text(text, encoding='utf-8')
     except OSError as error:
         raise BenchError(f'--out: cannot write {path}: {error.strerror}') from None
     print(f'{path}\n{text.splitlines()[0].removeprefix("# ")}')

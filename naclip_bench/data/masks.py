@@ -12,6 +12,7 @@ from PIL import Image
 
 from ..errors import BenchError
 from ..files import written_beside
+from ..mask_file import read_mask
 from ..parallel import over_cores
 
 #: Label of pixels that are not scored, in masks of 8 and of 16 bits.
@@ -73,10 +74,7 @@ def read_labels(path: Path) -> np.ndarray:
     Raises:
         BenchError: not there, damaged, or with colors in place of labels.
     """
-    image = open_mask(path)
-    if image.mode not in ('L', 'P', 'I;16', 'I'):
-        raise BenchError(f'{path} is an image of mode {image.mode}; it must hold one label a pixel')
-    return np.asarray(image)
+    return read_mask(str(path)).labels
 
 
 def open_mask(path: Path) -> Image.Image:

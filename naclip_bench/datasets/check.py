@@ -5,33 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.config import ConfigDict
 from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
 
+from ..data.check.start import cheap_findings
 from ..errors import BenchError, did_you_mean
-from .loading import NOT_SCORED_16_BIT, LoadMask
+from .finding import Finding
+from .lists import meanings
+from .loading import LEFT_OUT, NOT_SCORED_16_BIT, set_up_masks, stored_classes
 from .prepared import how_to_get
 from .splits import some
 from .subset import read_subset
 
-
-@dataclass(frozen=True)
-class Finding:
-    """What came of one check.
-
-    Attributes:
-        check: what was looked at.
-        problem: what is wrong, where and how often; empty where nothing is.
-        mend: what to do about it.
-    """
-
-    check: str
-    problem: str = ''
-    mend: str = ''
+#: What a dataset consists of, and the key of each folder in its ``data_prefix``.
+PARTS = {'images': 'img_path', 'masks': 'seg_map_path'}
 
 
 def build_dataset(config: ConfigDict) -> BaseDataset:
@@ -41,11 +31,18 @@ def build_dataset(config: ConfigDict) -> BaseDataset:
         BenchError: a folder, the list, an image or a mask is missing; says the expected layout.
     """
     dataset = open_dataset(config)
-    for finding in [] if is_drawn(config) else file_findings(dataset, config):
-        if finding.problem:
-            raise BenchError(f'data: {finding.problem}; {finding.mend}')
     check_labels_of(dataset)
+    if not is_drawn(config):
+        for finding in file_findings(dataset, config):
+            _raise(finding)
+        for finding in cheap_findings(dataset):
+            _raise(finding)
     return dataset
+
+
+def _raise(finding: Finding) -> None:
+    if finding.problem:
+        raise BenchError(f'data: {finding.problem}; {finding.mend}')
 
 
 def open_dataset(config: ConfigDict) -> BaseDataset:
@@ -56,16 +53,30 @@ def open_dataset(config: ConfigDict) -> BaseDataset:
     """
     if config.type not in DATASETS:
         raise BenchError(f'unknown dataset "{config.type}"{did_you_mean(config.type, DATASETS.module_dict)}')
+    if not is_drawn(config):
+        root, prefix = Path(config.get('data_root') or ''), _prefix(config)
+        without = [what for what, key in PARTS.items() if prefix.get(key) is None]
+        if without:
+            raise BenchError(
+                f'data: the dataset "{config.type}" has no {without[0]}; data_prefix must name the folder of images '
+                '(img_path) and that of masks (seg_map_path): nothing can be scored without'
+            )
+        wanted = [root / prefix[key] for key in PARTS.values()]
+        wanted += [root / config.ann_file] if config.get('ann_file') else []
+        missing = [path for path in wanted if not path.exists()]
+        if missing:
+            raise BenchError(f'data: there is no {missing[0]}; expected: {layout(config)}; {how_to_get(config)}')
+    try:
+        # mmengine's serializing stumbles over a list of nothing.
+        dataset = DATASETS.build(config, default_args=dict(serialize_data=False))
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        raise BenchError(
+            f'data: cannot make a "{config.type}" of its settings: {" ".join(str(error).split())}'
+        ) from None
     if is_drawn(config):
-        return DATASETS.build(config)
-    root = Path(config.data_root)
-    wanted = [root / folder for folder in config.data_prefix.values()]
-    wanted += [root / config.ann_file] if config.get('ann_file') else []
-    missing = [path for path in wanted if not path.exists()]
-    if missing:
-        raise BenchError(f'data: there is no {missing[0]}; expected: {layout(config)}; {how_to_get(config)}')
-    # mmengine's serializing stumbles over a list of nothing.
-    dataset = DATASETS.build(config, default_args=dict(serialize_data=False))
+        return dataset
+    if 'classes' not in dataset.metainfo:
+        raise BenchError(f'data: the dataset "{config.type}" has no classes; give it metainfo=dict(classes=(...))')
     if not len(dataset):
         raise BenchError(f'data: {root} holds no images; expected: {layout(config)}; {how_to_get(config)}')
     return dataset
@@ -99,26 +110,42 @@ def check_labels_of(dataset: BaseDataset) -> None:
     """Have every mask that the dataset loads checked against its classes.
 
     Raises:
-        BenchError: the label that is not scored is a class as well.
+        BenchError: the label that is not scored is a class as well, or classes cannot be mapped.
     """
-    classes, first = len(dataset.metainfo['classes']), int(dataset.reduce_zero_label)
-    if first <= dataset.ignore_index < first + classes:
+    ignored, first, classes = dataset.ignore_index, int(bool(dataset.reduce_zero_label)), len(stored_classes(dataset))
+    if type(ignored) is not int or not 0 <= ignored <= NOT_SCORED_16_BIT:
+        raise BenchError(f'data: ignore_index is {ignored!r}; it must be a label, 0 to {NOT_SCORED_16_BIT}')
+    # Masks and shifted labels are both compared with it.
+    if ignored < first + classes:
+        problem = f'label {ignored} is not scored, but with {classes} classes it is one of them'
+        raise BenchError(f'data: {problem}; {_way_out(ignored, first, classes)}')
+    if dataset.label_map and len(dataset.metainfo['classes']) > LEFT_OUT:
         raise BenchError(
-            f'data: label {dataset.ignore_index} is not scored, but with {classes} classes it is one of them; set '
-            f'ignore_index={NOT_SCORED_16_BIT} in the dataset, and write its masks with 16 bits a pixel'
+            f'data: mmseg maps no more than {LEFT_OUT} classes to another order; leave the classes out of metainfo'
         )
-    for transform in dataset.pipeline.transforms:
-        if isinstance(transform, LoadMask):
-            transform.num_classes, transform.ignore_index = classes, dataset.ignore_index
+    set_up_masks(dataset)
+
+
+def _way_out(ignored: int, first: int, classes: int) -> str:
+    if ignored == 0 and first:
+        return 'reduce_zero_label=True leaves out label 0 of the masks already: take ignore_index away'
+    if ignored == 0:
+        return 'set reduce_zero_label=True in the dataset, which makes label 1 class 0, and take ignore_index away'
+    if first + classes <= 255:
+        return 'set ignore_index=255 in the dataset'
+    return f'set ignore_index={NOT_SCORED_16_BIT} in the dataset, and write its masks with 16 bits a pixel'
+
+
+def _prefix(config: ConfigDict) -> dict[str, str]:
+    return config.get('data_prefix') or dict.fromkeys(PARTS.values(), '')
 
 
 def layout(config: ConfigDict) -> str:
     """The files that a dataset consists of, in one line."""
-    prefix, parts = config.data_prefix, []
-    parts.append(f'{prefix["img_path"]}/*{config.get("img_suffix", ".jpg")}')
-    parts.append(f'{prefix["seg_map_path"]}/*{config.get("seg_map_suffix", ".png")}')
+    prefix, suffixes = _prefix(config), (config.get('img_suffix', '.jpg'), config.get('seg_map_suffix', '.png'))
+    parts = [f'{prefix[key]}/*{suffix}' for key, suffix in zip(PARTS.values(), suffixes, strict=True)]
     parts += [config.ann_file] if config.get('ann_file') else []
-    return f'{config.data_root}/{{{", ".join(parts)}}}'
+    return f'{config.get("data_root") or "."}/{{{", ".join(parts)}}}'
 
 
 def image_names(dataset: BaseDataset) -> list[str]:
@@ -168,7 +195,7 @@ def select(names: Sequence[str], limit: int | None, subset: Path | None, suffix:
 def _find(line: str, place: dict[str, int], suffix: str) -> str:
     """The name in ``place`` that a line means, or the line itself."""
     whole = line.removesuffix(suffix)
-    for name in (line, whole, whole.removesuffix(Path(whole).suffix)):
+    for name in (*meanings(line, suffix), whole.removesuffix(Path(whole).suffix)):
         for candidate in (name, Path(name).name):
             if candidate in place:
                 return candidate

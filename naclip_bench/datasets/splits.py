@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,11 +24,17 @@ def official_list(split: str) -> tuple[str, ...]:
     path = SPLITS / f'{split}.txt'
     if not path.is_file():
         raise BenchError(f'there is no official list "{split}"{did_you_mean(split, split_names())}')
-    return tuple(path.read_text().split())
+    return tuple(path.read_text(encoding='utf-8').split())
 
 
 def split_names() -> list[str]:
     return sorted(path.stem for path in SPLITS.glob('*.txt'))
+
+
+def hits_of(names: Iterable[str]) -> dict[str, int]:
+    """How many of the images each official list has; folders before a name are of no account."""
+    found = {Path(name).name for name in names}
+    return {split: len(found.intersection(official_list(split))) for split in split_names()}
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from mmseg.datasets import BaseSegDataset
 from rich.console import Console
 from rich.progress import track
 
-from ..bundled import SUBSETS
-from ..errors import BenchError, did_you_mean
-from .loading import LoadMask
+from ..bundled import SUBSETS, bundled_or_own
+from ..errors import BenchError
+from .lists import read_names
+from .loading import loader_of
 
 #: The rule of :func:`pick`, as every file says it.
 RULE = 'images that show every class, the rarest class first; the rest by the hash of seed and name'
@@ -72,12 +73,10 @@ def shown_classes(dataset: BaseSegDataset) -> list[frozenset[int]]:
     Raises:
         BenchError: a mask cannot be read, or holds a label outside the classes.
     """
-    # A dataset without files has a step of its own.
-    kind = next((type(step) for step in dataset.pipeline.transforms if isinstance(step, LoadMask)), LoadMask)
-    loader = kind(num_classes=len(dataset.metainfo['classes']), ignore_index=dataset.ignore_index)
+    load = loader_of(dataset)
 
     def classes_of(index: int) -> frozenset[int]:
-        labels = loader.labels(dataset.get_data_info(index)['seg_map_path'], dataset.reduce_zero_label)
+        labels = load.labels_of(dataset.get_data_info(index))
         return frozenset(np.flatnonzero(np.bincount(labels[labels != dataset.ignore_index])).tolist())
 
     console = Console(stderr=True)
@@ -108,27 +107,10 @@ def subset_text(
     return ''.join([*(f'# {line}\n' for line in head), *(f'{name}\n' for name in picked)])
 
 
-def read_names(path: Path, option: str) -> list[str]:
-    """The lines of a list of images that are neither empty nor begin with "#".
+def read_subset(subset: Path) -> list[str]:
+    """Images of a subset given by its path, or by its name in ``data/subsets`` (``voc21_50``).
 
     Raises:
-        BenchError: it cannot be read; begins with ``option``, which named it.
+        BenchError: there is none, or it cannot be read.
     """
-    try:
-        lines = [line.strip() for line in path.read_text().splitlines()]
-    except OSError as error:
-        raise BenchError(f'{option}: cannot read {path}: {error.strerror}') from None
-    except UnicodeDecodeError:
-        raise BenchError(f'{option}: {path} is no text; write one image name a line') from None
-    return [line for line in lines if line and not line.startswith('#')]
-
-
-def read_subset(subset: Path) -> list[str]:
-    """Images of a subset given by its path, or by its name in ``data/subsets`` (``voc21_50``)."""
-    if subset.exists():
-        return read_names(subset, '--subset')
-    bundled = SUBSETS / f'{subset}.txt'
-    if bundled.is_file():
-        return read_names(bundled, '--subset')
-    known = [path.stem for path in SUBSETS.glob('*.txt')]
-    raise BenchError(f'--subset: there is no file {subset}{did_you_mean(str(subset), known)}')
+    return read_names(bundled_or_own(str(subset), SUBSETS, '--subset'), '--subset')

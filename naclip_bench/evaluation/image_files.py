@@ -12,7 +12,7 @@ from mmseg.structures import SegDataSample
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from ..files import written_beside
+from ..files import output_path, written_beside
 
 
 class ImageFiles(Hook):
@@ -48,7 +48,7 @@ class ImageFiles(Hook):
                     self.drawn(sample).save(path, 'PNG', pnginfo=text)
 
     def _path(self, name: str) -> Path:
-        return self.folder / f'{name}.png'
+        return output_path(self.folder, name, '.png')
 
     def _is_ours(self, path: Path) -> bool:
         try:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from mmengine.dataset import BaseDataset
 
-from ...datasets.check import Finding
-from ...datasets.loading import NOT_SCORED_16_BIT
+from ...datasets.finding import Finding
+from ...datasets.loading import NOT_SCORED_16_BIT, colors_of, stored_classes
 from ...datasets.splits import SHOWN
+from ...mask_file import Color, reordered
 from .examine import Examined
 from .signs import FAULTY, Shown
 
@@ -24,6 +26,11 @@ FAULTS = {
     'image unreadable': ('images whole', 'images cannot be decoded', 'copy them again from their archive'),
     'mask truncated': ('masks whole', 'masks end in the middle', 'copy or convert them again'),
     'mask unreadable': ('masks whole', 'masks cannot be decoded', 'copy or convert them again'),
+    'mask lossy': (
+        'lossless',
+        'masks are in a lossy format, which changes labels',
+        'use the PNGs that they were made from',
+    ),
     'mask of colors': (
         'one label a pixel',
         'masks hold colors in place of labels',
@@ -33,6 +40,11 @@ FAULTS = {
         'one label a pixel',
         'masks have 8 bits a pixel, too few for the classes',
         'convert them again to PNGs of 16 bits',
+    ),
+    'palette': (
+        'order of the palette',
+        'masks have colors of the dataset at other labels than its own',
+        'a program that shrinks PNGs sorted their palettes: use the masks of the archive',
     ),
     'size': (
         'sizes agree',
@@ -63,17 +75,28 @@ class Contents:
     """Sums that do not grow with the number of images.
 
     Args:
-        scored: the labels that are classes, as they stand in the files.
+        known: the labels that masks may hold.
+        scored: those of them that are classes of the dataset, in the order of its classes.
         void: the label that is not scored.
+        colors: see :func:`reordered`.
     """
 
-    def __init__(self, scored: range, void: int) -> None:
-        self.scored, self.void = scored, void
+    def __init__(self, known: range, scored: Sequence[int], void: int, colors: Mapping[Color, int]) -> None:
+        self.known, self.scored, self.void, self.colors = known, scored, void, colors
         self.pairs = self.masks = self.with_unscored = 0
         self.pixels, self.images = np.zeros(LABELS, np.int64), np.zeros(LABELS, np.int64)
         self._faults: dict[str, Tally] = defaultdict(Tally)
         self._outside, self._outside_labels = Tally(), set()
         self._hash = hashlib.sha256()
+
+    @classmethod
+    def of(cls, dataset: BaseDataset) -> Contents:
+        """For the masks of a dataset, none of them added yet."""
+        first, stored = int(bool(dataset.reduce_zero_label)), list(stored_classes(dataset))
+        known = range(first, first + len(stored))
+        # A class that stands twice in the dataset's own list is what mmseg makes of it: the first one.
+        scored = [first + stored.index(name) for name in dataset.metainfo['classes']] if dataset.label_map else known
+        return cls(known, scored, dataset.ignore_index, colors_of(dataset))
 
     def add(self, name: str, found: Examined) -> None:
         """Add a pair; pairs come in the order of their names, for the fingerprint's sake."""
@@ -83,14 +106,18 @@ class Contents:
         if found.labels is None:
             return
         self.masks += 1
-        if found.narrow and self.scored.stop > 256:
+        if found.narrow and self.known.stop > 256:
             self._faults['mask of bytes'].add(name)
+        if moved := reordered(found.palette, found.labels, self.colors):
+            label, own = next(iter(moved.items()))
+            self._faults['palette'].add(name, f'label {label} has the color of label {own}')
         self.pixels[found.labels] += found.pixels
         self.images[found.labels] += 1
         unscored = [label for label in found.labels.tolist() if label not in self.scored]
         self.with_unscored += bool(unscored)
         # Below the first class is what reduce_zero_label ignores.
-        outside = [label for label in unscored if label != self.void and label > self.scored.start]
+        outside = [label for label in unscored if label != self.void and label not in self.known]
+        outside = [label for label in outside if label > self.known.start]
         if outside:
             self._outside.add(name, _listed(outside))
             self._outside_labels.update(outside)
@@ -114,9 +141,9 @@ class Contents:
     def _range(self) -> Finding:
         if not self._outside.count:
             return Finding('labels in range')
-        first, last = self.scored[0], self.scored[-1]
+        first, last = self.known[0], self.known[-1]
         what = f'masks hold labels outside {first}..{last} ({_listed(sorted(self._outside_labels))})'
-        mend = f'masks of this dataset have {len(self.scored)} classes: use its own, converted as docs/data.md says'
+        mend = f'masks of this dataset have {len(self.known)} classes: use its own, converted as docs/data.md says'
         return Finding('labels in range', self._outside.say(self.pairs, what), mend)
 
     def shown(self, complete: bool) -> Shown:
@@ -125,7 +152,7 @@ class Contents:
         # What is void in masks of 16 bits is so too where they lie in the place of others.
         labels = labels[(labels != self.void) & (labels != NOT_SCORED_16_BIT)]
         if self._outside.count < FAULTY * self.masks:
-            labels = labels[labels < self.scored.stop]
+            labels = labels[labels < self.known.stop]
         return Shown(self.masks, int(self.images[self.void]), int(labels.max(initial=-1)), complete)
 
 

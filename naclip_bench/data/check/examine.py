@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image
 
-from ...files import is_truncated
+from ...files import FileError, read_file
+from ...mask_file import Color, read_mask
 
 
 class Pair(NamedTuple):
@@ -26,10 +27,11 @@ class Examined:
     """What one pair holds.
 
     Attributes:
-        faults: a kind of :data:`naclip_bench.data.check.dataset.FAULTS`, and what is to be said of this file.
+        faults: a kind of :data:`naclip_bench.data.check.contents.FAULTS`, and what is to be said of this file.
         labels: those of the mask, ascending; None where there is no mask of labels.
         pixels: of each of ``labels``.
         narrow: the mask has a byte a pixel.
+        palette: colors of labels 0, 1, ... up to the last that occurs; empty for gray masks.
         digest: sha256 of the mask's height, width and labels, whatever the PNG's depth, palette and compression.
     """
 
@@ -37,6 +39,7 @@ class Examined:
     labels: np.ndarray | None = None
     pixels: np.ndarray | None = None
     narrow: bool = False
+    palette: Sequence[Color] = ()
     digest: bytes | None = None
 
 
@@ -44,9 +47,14 @@ def examine(pair: Pair) -> Examined:
     """Read both files whole: the image to its end, the mask to its labels."""
     found = Examined()
     size = None if pair.image is None else _image_size(pair.image, found.faults)
-    labels = None if pair.mask is None else _read_labels(pair.mask, found.faults)
-    if labels is None:
+    try:
+        mask = None if pair.mask is None else read_mask(pair.mask)
+    except FileError as fault:
+        found.faults[f'mask {fault.kind}'] = fault.detail
+        mask = None
+    if mask is None:
         return found
+    labels = mask.labels
     if size is not None and labels.shape != size:
         height, width = labels.shape
         found.faults['size'] = f'{height}x{width} for {size[0]}x{size[1]}'
@@ -54,6 +62,7 @@ def examine(pair: Pair) -> Examined:
     pixels = np.bincount(labels.ravel())
     found.labels = np.flatnonzero(pixels)
     found.pixels = pixels[found.labels]
+    found.palette = mask.palette[: len(pixels)]
     head = np.array(labels.shape, '<u4').tobytes()
     found.digest = hashlib.sha256(head + labels.astype('<u2').tobytes()).digest()
     return found
@@ -61,8 +70,10 @@ def examine(pair: Pair) -> Examined:
 
 def _image_size(path: str, faults: dict[str, str]) -> tuple[int, int] | None:
     """Height and width, upright; None where the file is damaged."""
-    content = _content(path, 'image', faults)
-    if content is None:
+    try:
+        content = read_file(path, 'image')
+    except FileError as fault:
+        faults[f'image {fault.kind}'] = fault.detail
         return None
     try:
         with Image.open(BytesIO(content)) as image:
@@ -75,32 +86,3 @@ def _image_size(path: str, faults: dict[str, str]) -> tuple[int, int] | None:
         faults['image unreadable'] = ''
         return None
     return (width, height) if lies else (height, width)
-
-
-def _read_labels(path: str, faults: dict[str, str]) -> np.ndarray | None:
-    """Labels (H, W); None where the file is damaged or holds something else."""
-    content = _content(path, 'mask', faults)
-    if content is None:
-        return None
-    try:
-        with Image.open(BytesIO(content)) as image:
-            mode, labels = image.mode, np.asarray(image)
-    except Exception:
-        faults['mask unreadable'] = ''
-        return None
-    if labels.ndim != 2 or (labels.dtype.kind not in 'ub' and not 0 <= labels.min() <= labels.max() <= 0xFFFF):
-        faults['mask of colors'] = mode
-        return None
-    return labels
-
-
-def _content(path: str, what: str, faults: dict[str, str]) -> bytes | None:
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        faults[f'{what} unreadable'] = error.strerror
-        return None
-    if is_truncated(content):
-        faults[f'{what} truncated'] = ''
-        return None
-    return content

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...datasets.check import Finding
+from ...datasets.finding import Finding
 
 #: Fewer masks than this tell nothing.
 FEWEST = 10
@@ -94,10 +94,11 @@ def sign_findings(own: Kind | None, shown: Shown) -> list[Finding]:
     """Void as often as it should be, and masks of the right dataset? Nothing where nothing can be said."""
     if own is None or shown.masks < FEWEST:
         return []
-    return [_void(own, shown), _kind(own, shown)]
+    return [void_finding(own, shown), _kind(own, shown)]
 
 
-def _void(own: Kind, shown: Shown) -> Finding:
+def void_finding(own: Kind, shown: Shown) -> Finding:
+    """Is void as often there as in masks of the kind ``own``?"""
     least, greatest = own.void
     if shown.void_share > greatest:
         problem = f'{shown.with_void:,} of {shown.masks:,} masks have pixels that are not scored; no official one has'

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from .dataset import Report
 
@@ -16,20 +16,27 @@ WIDTH = 40
 
 
 def print_report(report: Report) -> None:
-    """Print the findings, the class histogram and the fingerprint."""
+    """Print the findings, the class histogram, the fingerprint and, last, the verdict."""
     console = Console(highlight=False)
-    table = Table(title=report.key, title_justify='left')
+    table = Table(title=Text(report.key), title_justify='left')
     for column in ('check', 'result', 'how to mend it'):
         table.add_column(column, overflow='fold')
     for finding in report.findings:
-        state = f'[red]{escape(finding.problem)}[/red]' if finding.problem else 'OK'
-        table.add_row(finding.check, state, escape(finding.mend) if finding.problem else '')
+        state = Text(finding.problem, 'red') if finding.problem else 'OK'
+        table.add_row(finding.check, state, Text(finding.mend if finding.problem else ''))
     console.print(table)
+    # Lines to copy: never wrapped.
     if report.contents is not None and report.contents.masks:
         _print_histogram(console, report)
-        # Lines to copy: never wrapped.
         fingerprint = report.contents.fingerprint or 'none, since masks are missing or cannot be read'
         console.print(f'{report.contents.masks:,} masks, fingerprint {fingerprint}', soft_wrap=True)
+    console.print(Text(verdict(report)), soft_wrap=True)
+
+
+def verdict(report: Report) -> str:
+    """The result in a line: ``voc21: sound``."""
+    failed = len({finding.check for finding in report.findings if finding.problem})
+    return f'{report.key}: {failed} check{"s" * (failed > 1)} failed' if failed else f'{report.key}: sound'
 
 
 def _print_histogram(console: Console, report: Report) -> None:
@@ -46,8 +53,8 @@ def _print_histogram(console: Console, report: Report) -> None:
     console.print(table)
 
 
-def _rows(report: Report) -> Iterator[tuple[str, str, str]]:
+def _rows(report: Report) -> Iterator[tuple[str | Text, str, str]]:
     contents = report.contents
     pixels, images = (sums[np.array(contents.scored)] for sums in (contents.pixels, contents.images))
-    yield from zip(map(escape, report.classes), map('{:,}'.format, pixels), map('{:,}'.format, images), strict=True)
+    yield from zip(map(Text, report.classes), map('{:,}'.format, pixels), map('{:,}'.format, images), strict=True)
     yield 'not scored', f'{contents.pixels.sum() - pixels.sum():,}', f'{contents.with_unscored:,}'

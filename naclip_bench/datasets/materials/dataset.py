@@ -10,6 +10,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
 from ...errors import BenchError
+from ...mask_file import Mask
 from ..loading import LoadMask
 from .scene import TEST, Scene, draw_scene
 from .textures import MATERIALS
@@ -106,5 +107,5 @@ class DrawMask(LoadMask):
         super().__init__(**kwargs)
         self.scale = scale
 
-    def read(self, path: str) -> np.ndarray:
-        return test_scene(path, self.scale).labels
+    def read(self, path: str) -> Mask:
+        return Mask(test_scene(path, self.scale).labels, [])

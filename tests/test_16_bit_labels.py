@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from PIL import Image
 from test_bad_inputs import assert_one_line
 from tiny import Outcome, TinyBench
 
+from naclip_bench.checks.start import build_dataset
 from naclip_bench.configuration import load_config
-from naclip_bench.datasets.check import build_dataset
 from naclip_bench.datasets.loading import LoadMask
 from naclip_bench.errors import BenchError
 from naclip_bench.evaluation.confusion import confusion_matrix, from_cells, to_cells
@@ -172,7 +173,15 @@ def test_saved_predictions_are_in_the_labels_of_the_masks(tmp_path, capfd):
     [(255, True, np.uint8), (256, False, np.uint8), (256, True, np.uint16), (257, False, np.uint16)],
 )
 def test_predictions_have_8_bits_where_all_labels_fit(classes, reduced, dtype):
-    assert PredictionFiles(classes, reduced, Path(), (), '').dtype is dtype
+    metainfo = dict(classes=tuple(map(str, range(classes))))
+    dataset = SimpleNamespace(metainfo=metainfo, reduce_zero_label=reduced, label_map=None)
+    assert PredictionFiles(dataset, Path(), (), '').stored.dtype == dtype
+
+
+def test_predictions_have_the_labels_of_the_masks_where_other_classes_are_scored():
+    """Of three classes in the masks the last is scored first, the first second, and the second not at all."""
+    dataset = SimpleNamespace(metainfo=dict(classes=('c', 'a')), reduce_zero_label=True, label_map={0: 1, 1: 255, 2: 0})
+    assert PredictionFiles(dataset, Path(), (), '').stored.tolist() == [3, 1]
 
 
 # ---- the class names

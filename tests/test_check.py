@@ -19,9 +19,9 @@ from tiny_set import COUNT, MASKS, TinySet, assert_only, cut, make_set, own_data
 
 from naclip_bench import parallel
 from naclip_bench.bundled import CONFIGS, SPLITS
+from naclip_bench.checks.dataset import verify
+from naclip_bench.checks.examine import Pair, examine
 from naclip_bench.configuration import dataset_config, load_config
-from naclip_bench.data.check.dataset import verify
-from naclip_bench.data.check.examine import Pair, examine
 from naclip_bench.datasets import splits
 from naclip_bench.datasets.splits import Deviation, official_list
 from naclip_bench.errors import BenchError
@@ -220,7 +220,7 @@ def test_processes_change_nothing(make, monkeypatch):
 
 
 def test_processes_start_without_torch():
-    code = 'import sys, naclip_bench.data.check.examine; sys.exit("torch" in sys.modules or "mmseg" in sys.modules)'
+    code = 'import sys, naclip_bench.checks.examine; sys.exit("torch" in sys.modules or "mmseg" in sys.modules)'
     assert subprocess.run([sys.executable, '-c', code], cwd=CHECK.parent.parent, check=False).returncode == 0
 
 

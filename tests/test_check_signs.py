@@ -13,10 +13,10 @@ from mmseg.registry import DATASETS
 from PIL import Image
 from tiny_set import COUNT, SIZE, TinySet, assert_only, cut, make_set, own_data, tiny_lists
 
+from naclip_bench.checks.dataset import verify
+from naclip_bench.checks.order import FREQUENT, order_findings
+from naclip_bench.checks.start import build_dataset
 from naclip_bench.configuration import load_config
-from naclip_bench.data.check.dataset import verify
-from naclip_bench.data.check.order import FREQUENT, order_findings
-from naclip_bench.datasets.check import build_dataset
 from naclip_bench.datasets.splits import official_list
 from naclip_bench.errors import BenchError
 

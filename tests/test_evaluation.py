@@ -19,8 +19,9 @@ from mmseg.evaluation import IoUMetric
 from PIL import Image
 from tiny import TinyBench, assert_kept, run_process
 
+from naclip_bench.checks.start import build_dataset
 from naclip_bench.configuration import load_config
-from naclip_bench.datasets.check import build_dataset, select
+from naclip_bench.datasets.check import select
 from naclip_bench.datasets.loading import LoadMask
 from naclip_bench.datasets.sampler import FixedBatches
 from naclip_bench.errors import BenchError

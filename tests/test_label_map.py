@@ -14,9 +14,9 @@ from PIL import Image
 from test_bad_inputs import assert_one_line
 from tiny import COMMAND, TinyBench, run_here
 
+from naclip_bench.checks.dataset import verify
+from naclip_bench.checks.start import build_dataset
 from naclip_bench.configuration import load_config
-from naclip_bench.data.check.dataset import verify
-from naclip_bench.datasets.check import build_dataset
 from naclip_bench.datasets.loading import LoadMask
 from naclip_bench.datasets.subset import shown_classes
 from naclip_bench.errors import BenchError

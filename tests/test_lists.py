@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from tiny import TinyBench
 
+from naclip_bench.checks.start import build_dataset
 from naclip_bench.configuration import load_config
-from naclip_bench.datasets.check import build_dataset, image_names, select
+from naclip_bench.datasets.check import image_names, select
 from naclip_bench.datasets.subset import read_subset
 from naclip_bench.errors import BenchError
 from naclip_bench.vocabulary import Vocabulary

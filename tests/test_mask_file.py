@@ -12,7 +12,7 @@ from mmseg.datasets import PascalVOCDataset
 from PIL import Image
 from pngs import DEPTHS, GRAY, PALETTE, png
 
-from naclip_bench.data.check.examine import Pair, examine
+from naclip_bench.checks.examine import Pair, examine
 from naclip_bench.data.masks import read_labels
 from naclip_bench.datasets.loading import LoadMask
 from naclip_bench.errors import BenchError

@@ -20,8 +20,9 @@ from torch.utils.data import DataLoader
 
 from naclip_bench.backbones import FrozenCLIP
 from naclip_bench.bundled import CONFIGS, PRETRAINED
+from naclip_bench.checks.start import build_dataset
 from naclip_bench.configuration import load_config
-from naclip_bench.datasets.check import build_dataset, image_names
+from naclip_bench.datasets.check import image_names
 from naclip_bench.datasets.materials import scene as scene_module
 from naclip_bench.datasets.materials.captions import caption
 from naclip_bench.datasets.materials.dataset import test_scene as scene_of
@@ -173,10 +174,10 @@ def test_both_class_sets_share_a_pass():
     configs = {
         name: config_of(f'naclip_{name}', count=3).test_dataloader.dataset for name in ('materials25', 'materials24')
     }
-    keys = {image_key(config) for config in configs.values()}
+    keys = {image_key(config, {}) for config in configs.values()}
     assert len(keys) == 1
-    assert image_key(config_of('naclip_materials24', count=4).test_dataloader.dataset) not in keys
-    shared = SameImages(configs)
+    assert image_key(config_of('naclip_materials24', count=4).test_dataloader.dataset, {}) not in keys
+    shared = SameImages({name: build_dataset(config) for name, config in configs.items()})
     for index in range(3):
         item = shared[index]
         for name, config in configs.items():

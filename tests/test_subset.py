@@ -15,9 +15,10 @@ from tiny import COMMAND, Outcome, TinyBench, run_here
 
 from naclip_bench import bundled
 from naclip_bench.bundled import SUBSETS
+from naclip_bench.checks.start import build_dataset
 from naclip_bench.configuration import dataset_config, load_config
 from naclip_bench.datasets import subset
-from naclip_bench.datasets.check import build_dataset, image_names, select
+from naclip_bench.datasets.check import image_names, select
 from naclip_bench.datasets.subset import pick, read_subset, short_names, shown_classes, subset_text
 from naclip_bench.errors import BenchError
 

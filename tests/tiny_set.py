@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from naclip_bench.bundled import CONFIGS
+from naclip_bench.checks.dataset import Report, verify
 from naclip_bench.configuration import dataset_config, load_config
-from naclip_bench.data.check.dataset import Report, verify
 from naclip_bench.datasets import splits
 from naclip_bench.datasets.splits import official_list, split_names
 

@@ -25,8 +25,8 @@ def main() -> int:
     from naclip_bench.configuration import dataset_config, load_config, register
 
     register()
-    from naclip_bench.data.check.dataset import verify
-    from naclip_bench.data.check.verdict import print_report
+    from naclip_bench.checks.dataset import verify
+    from naclip_bench.checks.verdict import print_report
 
     sound = True
     for config in [load_config(dataset_config(name), arguments.data_root) for name in arguments.datasets]:

@@ -29,7 +29,8 @@ def main() -> None:
 
     register()
     from naclip_bench.bundled import SUBSETS
-    from naclip_bench.datasets.check import build_dataset, image_names, is_drawn
+    from naclip_bench.checks.start import build_dataset
+    from naclip_bench.datasets.check import image_names, is_drawn
     from naclip_bench.datasets.lists import read_names
     from naclip_bench.datasets.subset import short_names, shown_classes, subset_text
     from naclip_bench.files import written_beside

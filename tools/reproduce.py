@@ -84,15 +84,19 @@ def main() -> int:
     make_folder('--out', arguments.out)
     if arguments.out:
         needed('jinja2', 'report', 'the report as HTML')
-    if not arguments.keep_going:
-        for pass_ in plan.passes:
-            pass_.check(options.selection)
     problems: list[str] = []
 
     def skip(pass_: Pass, error: BenchError) -> None:
         problems.append(f'{pass_.title}: {bench_error_in(error)}')
 
-    results = run(plan.passes, options.selection, Store(arguments.store), fresh=arguments.fresh, skip=skip)
+    results = run(
+        plan.passes,
+        options.selection,
+        Store(arguments.store),
+        fresh=arguments.fresh,
+        keep_going=arguments.keep_going,
+        skip=skip,
+    )
     if not is_main_process():
         return 0
     report = make_report(plan, results, tables, options)

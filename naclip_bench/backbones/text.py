@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from ..bundled import PACKAGE
 from ..cache import cache_folder
 from ..files import written_beside
-from ..vocabulary import Vocabulary
+from ..vocabulary import Vocabulary, check_words
 from .clip import FrozenCLIP
 
 #: In how many batches a query's prompts are encoded.
@@ -77,20 +77,25 @@ def text_vectors(backbone: FrozenCLIP, queries: Sequence[str], templates: Sequen
     Each prompt's embedding is normalized, they are averaged over the templates, and the mean is normalized again.
     A query's vector depends on nothing but the query, to the last bit. Vectors are cached on disk a query, under the
     hash of code, weights, tokenizer, templates, query, torch's version and the kind of device.
+
+    Raises:
+        BenchError: two queries are alike to the tower; see :func:`check_words`.
     """
     folder = cache_folder() / 'text'
     parts = (_code(), backbone.weights_hash, backbone.arch, tokenizer_name(backbone), torch.__version__)
-    vectors = []
+    paths, vectors = {}, {}
     for query in queries:
         of_query = '\0'.join((*parts, backbone.device.type, *templates, query))
         key = hashlib.sha256(of_query.encode()).hexdigest()
-        path = folder / key[:2] / f'{key}.npy'
-        vector = _read_vector(path, backbone.embed_dim)
-        if vector is None:
-            vector = _encode(backbone, query, templates).cpu()
-            _write_vector(path, vector)
-        vectors.append(vector)
-    return torch.stack(vectors).to(backbone.device)
+        paths[query] = folder / key[:2] / f'{key}.npy'
+        vectors[query] = _read_vector(paths[query], backbone.embed_dim)
+    missing = [query for query, vector in vectors.items() if vector is None]
+    if missing:
+        check_words(queries, templates, _tokenizer(backbone.context_length))
+    for query in missing:
+        vectors[query] = _encode(backbone, query, templates).cpu()
+        _write_vector(paths[query], vectors[query])
+    return torch.stack([vectors[query] for query in queries]).to(backbone.device)
 
 
 def _encode(backbone: FrozenCLIP, query: str, templates: Sequence[str]) -> Tensor:

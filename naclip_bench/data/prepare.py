@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from mmengine.config import Config, ConfigDict
 
 from ..bundled import CONFIGS
+from ..checks.start import build_dataset
 from ..configuration import DATA
-from ..datasets.check import build_dataset
 from ..errors import BenchError, disk_fault
 from ..optional import needed
 from .archives import Contents, Folder, open_contents, readable

@@ -11,7 +11,6 @@ from mmengine.config import ConfigDict
 from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
 
-from ..data.check.start import cheap_findings
 from ..errors import BenchError, did_you_mean
 from .finding import Finding
 from .lists import meanings
@@ -22,27 +21,6 @@ from .subset import read_subset
 
 #: What a dataset consists of, and the key of each folder in its ``data_prefix``.
 PARTS = {'images': 'img_path', 'masks': 'seg_map_path'}
-
-
-def build_dataset(config: ConfigDict) -> BaseDataset:
-    """The dataset of a config, every file of it seen to exist.
-
-    Raises:
-        BenchError: a folder, the list, an image or a mask is missing; says the expected layout.
-    """
-    dataset = open_dataset(config)
-    check_labels_of(dataset)
-    if not is_drawn(config):
-        for finding in file_findings(dataset, config):
-            _raise(finding)
-        for finding in cheap_findings(dataset):
-            _raise(finding)
-    return dataset
-
-
-def _raise(finding: Finding) -> None:
-    if finding.problem:
-        raise BenchError(f'data: {finding.problem}; {finding.mend}')
 
 
 def open_dataset(config: ConfigDict) -> BaseDataset:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from mmengine.dataset import Compose
+from mmengine.dataset import BaseDataset, Compose
 from mmseg.registry import DATASETS
 from mmseg.structures import SegDataSample
 from torch.utils.data import Dataset
 
 from ..errors import BenchError
-from .check import build_dataset, image_names, is_drawn
+from .check import image_names, is_drawn
 
 
 class SameImages(Dataset):
@@ -22,19 +22,19 @@ class SameImages(Dataset):
     dataset.
 
     Args:
-        datasets: config of each dataset by name. They have the same images in the same order, and pipelines that
-            differ in nothing but the masks.
+        datasets: by name. They have the same images in the same order, and pipelines that differ in nothing but the
+            masks.
 
     Attributes:
         names: of the images, as :func:`image_names` tells them.
         indices: which of them are items; all unless set.
 
     Raises:
-        BenchError: data that are not there, or datasets whose images differ.
+        BenchError: datasets whose images differ.
     """
 
-    def __init__(self, datasets: dict[str, dict]) -> None:
-        self.datasets = {name: build_dataset(config) for name, config in datasets.items()}
+    def __init__(self, datasets: dict[str, BaseDataset]) -> None:
+        self.datasets = datasets
         self.first = next(iter(self.datasets.values()))
         self.names = image_names(self.first)
         for name, dataset in self.datasets.items():

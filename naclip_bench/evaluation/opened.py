@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from mmengine.dataset import BaseDataset
 from mmseg.registry import METRICS
 
-from ..datasets.check import build_dataset, image_names, select
+from ..checks.start import build_dataset
+from ..datasets.check import image_names, select
 from ..datasets.digest import image_digests
 from ..datasets.same_images import SameImages, image_key
 from ..datasets.splits import Deviation
@@ -31,25 +32,28 @@ class Pass:
     """Leaves that share images, sizes and weights."""
 
     leaves: list[Leaf]
+    _datasets: dict[str, BaseDataset] | None = field(default=None, repr=False, compare=False)
 
     @property
     def title(self) -> str:
         return ', '.join(dict.fromkeys(leaf.config.dataset for leaf in self.leaves))
 
-    def check(self, selection: Selection) -> None:
-        """See that everything is there and fits, before anything slow begins.
+    def check(self, selection: Selection) -> dict[str, BaseDataset]:
+        """See that everything is there and fits, before anything slow begins; the datasets by their key.
 
         Raises:
             BenchError: settings, data, class names or weights that are not there or do not fit.
         """
-        datasets: dict[str, BaseDataset] = {}
-        for leaf in self.leaves:
-            check_settings(leaf.config.model)
-            if leaf.dataset_key not in datasets:
-                datasets[leaf.dataset_key] = build_dataset(leaf.config.test_dataloader.dataset)
-            dataset = datasets[leaf.dataset_key]
-            check_classes(leaf, dataset)
-        select(image_names(dataset), selection.limit, selection.subset, dataset.img_suffix)
+        if self._datasets is None:
+            self._datasets = {}
+            for leaf in self.leaves:
+                check_settings(leaf.config.model)
+                if leaf.dataset_key not in self._datasets:
+                    self._datasets[leaf.dataset_key] = build_dataset(leaf.config.test_dataloader.dataset)
+                check_classes(leaf, self._datasets[leaf.dataset_key])
+        first = next(iter(self._datasets.values()))
+        select(image_names(first), selection.limit, selection.subset, first.img_suffix)
+        return self._datasets
 
 
 def passes_of(leaves: Iterable[Leaf]) -> list[Pass]:
@@ -96,10 +100,9 @@ class OpenPass:
     """
 
     def __init__(self, pass_: Pass, selection: Selection) -> None:
-        pass_.check(selection)
+        datasets = pass_.check(selection)
         self.leaves, self.title, self.selection = pass_.leaves, pass_.title, selection
-        configs = {leaf.dataset_key: leaf.config.test_dataloader.dataset for leaf in self.leaves}
-        self.data = SameImages(configs)
+        self.data = SameImages(datasets)
         self.data.indices = select(self.data.names, selection.limit, selection.subset, self.data.first.img_suffix)
         self.names = [self.data.names[index] for index in self.data.indices]
         cuda = torch.cuda.is_available()

@@ -72,6 +72,7 @@ def run(
     store: Store,
     files: Files = lambda opened: (),
     fresh: bool = False,
+    keep_going: bool = False,
     skip: Callable[[Pass, BenchError], None] | None = None,
 ) -> dict[Leaf, Result]:
     """Compute what the store lacks of the leaves of some passes, and read all of them.
@@ -82,12 +83,13 @@ def run(
     Args:
         files: what is written of every image; its images without such a file are computed again.
         fresh: compute everything anew.
-        skip: told of a pass that cannot be run, which is then left out; None: nothing is run.
+        keep_going: run the other passes where one lacks something; else nothing is run.
+        skip: told of a pass that is left out, because it lacks something or fails; None: the run ends there.
 
     Raises:
         BenchError: what the user can mend; what is finished stays in the store.
     """
-    possible = [pass_ for pass_ in passes if _is_possible(pass_, selection, skip)]
+    possible = [pass_ for pass_ in passes if _is_possible(pass_, selection, skip if keep_going else None)]
     results: dict[Leaf, Result] = {}
     waiting = []
     for pass_ in possible:

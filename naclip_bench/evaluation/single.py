@@ -54,8 +54,7 @@ class Outputs:
         if self.show_dir is not None:
             found.append(OverlayFiles(dataset, self.show_dir, opened.names, key))
         if self.save_predictions is not None:
-            where = self.save_predictions, opened.names, key
-            found.append(PredictionFiles(opened.classes(key), dataset.reduce_zero_label, *where))
+            found.append(PredictionFiles(dataset, self.save_predictions, opened.names, key))
         return found
 
 

@@ -19,7 +19,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..datasets.check import build_dataset
+from ..checks.start import build_dataset
 from ..errors import BenchError
 from ..evaluation.confusion import confusion_matrix
 from ..evaluation.leaf import Leaf, Selection

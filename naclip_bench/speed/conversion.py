@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.table import Table
 
+from ..checks.dataset import verify
 from ..configuration import load_config
 from ..console import print_whole
-from ..data.check.dataset import verify
 from ..data.coco import CATEGORIES, UNUSED_CATEGORIES, convert_coco_stuff
 from ..data.pascal_context import convert_pascal_context
 from ..errors import BenchError

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ..backbones import FrozenCLIP
+from ..checks.start import build_dataset
 from ..console import print_whole
-from ..datasets.check import build_dataset
 from ..errors import BenchError
 from ..inference.windows import Windows
 from .against_plain import stages_of

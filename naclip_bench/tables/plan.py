@@ -16,8 +16,9 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from PIL import Image
 
+from ..checks.start import build_dataset
 from ..configuration import config_names, load_config
-from ..datasets.check import build_dataset, image_names, is_drawn, select
+from ..datasets.check import image_names, is_drawn, select
 from ..errors import BenchError, did_you_mean
 from ..evaluation.leaf import Leaf, Selection
 from ..evaluation.opened import Pass, passes_of

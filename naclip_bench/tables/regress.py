@@ -180,7 +180,7 @@ def run_all(asked: Sequence[Asked], data_root: str | None, store: Store) -> list
                 failed(pass_, error)
             else:
                 comparable += [Pass(members)] if members else []
-        for leaf, result in run(comparable, selection, store, skip=failed).items():
+        for leaf, result in run(comparable, selection, store, keep_going=True, skip=failed).items():
             outcomes[leaves[leaf]] = _with_value(outcomes[leaves[leaf]], result)
     return [outcomes[one] for one in asked]
 

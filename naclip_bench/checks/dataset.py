@@ -8,12 +8,12 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ...datasets.check import check_labels_of, file_findings, file_paths, image_names, is_drawn, open_dataset
-from ...datasets.finding import Finding
-from ...datasets.loading import stored_classes
-from ...datasets.splits import Deviation, hits_of
-from ...errors import BenchError
-from ...parallel import over_cores
+from ..datasets.check import check_labels_of, file_findings, file_paths, image_names, is_drawn, open_dataset
+from ..datasets.finding import Finding
+from ..datasets.loading import stored_classes
+from ..datasets.splits import Deviation, hits_of
+from ..errors import BenchError
+from ..parallel import over_cores
 from .contents import Contents
 from .examine import Pair, examine
 from .order import order_findings

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ExifTags, Image
 
-from ...files import FileError, read_file
-from ...mask_file import Color, read_mask
+from ..files import FileError, read_file
+from ..mask_file import Color, read_mask
 
 
 class Pair(NamedTuple):
@@ -27,7 +27,7 @@ class Examined:
     """What one pair holds.
 
     Attributes:
-        faults: a kind of :data:`naclip_bench.data.check.contents.FAULTS`, and what is to be said of this file.
+        faults: a kind of :data:`naclip_bench.checks.contents.FAULTS`, and what is to be said of this file.
         labels: those of the mask, ascending; None where there is no mask of labels.
         pixels: of each of ``labels``.
         narrow: the mask has a byte a pixel.

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from ...datasets.finding import Finding
-from ...datasets.loading import NOT_SCORED_16_BIT, colors_of, stored_classes
-from ...datasets.splits import SHOWN
-from ...mask_file import Color, reordered
+from ..datasets.finding import Finding
+from ..datasets.loading import NOT_SCORED_16_BIT, colors_of, stored_classes
+from ..datasets.splits import SHOWN
+from ..mask_file import Color, reordered
 from .examine import Examined
 from .signs import FAULTY, Shown
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...datasets.finding import Finding
+from ..datasets.finding import Finding
 
 #: Fewer masks than this tell nothing.
 FEWEST = 10

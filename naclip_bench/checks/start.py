@@ -6,10 +6,13 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
+from mmengine.config import ConfigDict
 from mmengine.dataset import BaseDataset
 
-from ...datasets.finding import Finding
-from ...datasets.splits import hits_of, some
+from ..datasets.check import check_labels_of, file_findings, is_drawn, open_dataset
+from ..datasets.finding import Finding
+from ..datasets.splits import hits_of, some
+from ..errors import BenchError
 from .contents import Contents
 from .examine import Pair, examine
 from .signs import kind_of, void_finding
@@ -19,6 +22,27 @@ FEW = 20
 
 #: Checks that a few masks answer; files that are damaged are told when their turn comes, and what is finished stays.
 CHEAP = ('lossless', 'order of the palette')
+
+
+def build_dataset(config: ConfigDict) -> BaseDataset:
+    """The dataset of a config, every file of it seen to exist.
+
+    Raises:
+        BenchError: a folder, the list, an image or a mask is missing; says the expected layout.
+    """
+    dataset = open_dataset(config)
+    check_labels_of(dataset)
+    if not is_drawn(config):
+        for finding in file_findings(dataset, config):
+            _raise(finding)
+        for finding in cheap_findings(dataset):
+            _raise(finding)
+    return dataset
+
+
+def _raise(finding: Finding) -> None:
+    if finding.problem:
+        raise BenchError(f'data: {finding.problem}; {finding.mend}')
 
 
 def cheap_findings(dataset: BaseDataset) -> list[Finding]:

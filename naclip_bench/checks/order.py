@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...datasets.finding import Finding
-from ...datasets.splits import some
+from ..datasets.finding import Finding
+from ..datasets.splits import some
 from .signs import FEWEST
 
 #: The classes, by mmseg's names, that most images of the official sets show; by the list of images and how many classes

@@ -45,12 +45,13 @@ class Pass:
             BenchError: settings, data, class names or weights that are not there or do not fit.
         """
         if self._datasets is None:
-            self._datasets = {}
+            datasets: dict[str, BaseDataset] = {}
             for leaf in self.leaves:
                 check_settings(leaf.config.model)
-                if leaf.dataset_key not in self._datasets:
-                    self._datasets[leaf.dataset_key] = build_dataset(leaf.config.test_dataloader.dataset)
-                check_classes(leaf, self._datasets[leaf.dataset_key])
+                if leaf.dataset_key not in datasets:
+                    datasets[leaf.dataset_key] = build_dataset(leaf.config.test_dataloader.dataset)
+                check_classes(leaf, datasets[leaf.dataset_key])
+            self._datasets = datasets
         first = next(iter(self._datasets.values()))
         select(image_names(first), selection.limit, selection.subset, first.img_suffix)
         return self._datasets

@@ -22,7 +22,9 @@ from naclip_bench.evaluation.store import Store
 CONFIGS = (('naclip_voc21', 48), ('sclip_voc21', 48), ('naclip_voc20', 48), ('naclip_voc21', 64))
 
 
-def tiny_leaf(bench: TinyBench, name: str = 'naclip_voc21', short_side: int = 48, **more: object) -> Leaf:
+def tiny_leaf(
+    bench: TinyBench, name: str = 'naclip_voc21', short_side: int = 48, pretrained: str | Path = 'none', **more: object
+) -> Leaf:
     """A leaf of a config; two images a batch."""
     changed = {
         'model.backbone.arch': str(bench.arch),
@@ -34,7 +36,7 @@ def tiny_leaf(bench: TinyBench, name: str = 'naclip_voc21', short_side: int = 48
         'test_dataloader.batch_size': 2,
         **{key.replace('__', '.'): value for key, value in more.items()},
     }
-    return Leaf(name, load_config(name, str(bench.folder / 'data'), 'none', None, changed), changed)
+    return Leaf(name, load_config(name, str(bench.folder / 'data'), str(pretrained), None, changed), changed)
 
 
 def tiny_passes(bench: TinyBench, configs: tuple[tuple[str, int], ...] = CONFIGS) -> list[Pass]:

@@ -75,10 +75,6 @@ def other_weights(bench: TinyBench, patch: pytest.MonkeyPatch) -> dict:
     return {'pretrained': path}
 
 
-def TINY_OF(bench: TinyBench) -> dict:  # noqa: N802
-    return Config.fromfile(bench.arch).to_dict()
-
-
 def other_code(bench: TinyBench, patch: pytest.MonkeyPatch) -> dict:
     patch.setattr(key_module, 'source_digest', lambda: 'changed')
     return {}

@@ -221,7 +221,7 @@ def _paired(method: str, dataset: str) -> Config:
     bundled = isinstance(known.get(dataset), Path) and known[dataset].is_relative_to(CONFIGS)
     if not bundled or PROTOCOL & {*config.model}:
         config.protocol = OWN
-    config.model.update(config.vocabulary)
+    config.merge_from_dict(dict(model=config.vocabulary.to_dict()))
     return config
 
 

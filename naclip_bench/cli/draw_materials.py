@@ -1,4 +1,4 @@
-"""Draw images of Materials, their masks, and a sheet of its materials.
+"""Draw images of Materials, their masks and a sheet of materials.
 
 naclip-bench draw materials work_dirs/materials --count 12 --scale 3
 """

@@ -1,4 +1,4 @@
-"""List methods, datasets, subsets, weights and the papers' tables.
+"""List methods, datasets, subsets, weights and papers' tables.
 
 naclip-bench list            everything
 naclip-bench list weights b-16 laion

@@ -271,7 +271,7 @@ def test_files_of_the_suite_that_do_not_import_break_their_methods_alone(tmp_pat
     mistakes = {'sclip.py': 'import no_such_module\n', 'cliptrase/method.py': 'def (\n'}
     for name, mistake in mistakes.items():
         file = tmp_path / 'naclip_bench' / 'methods' / name
-        file.write_text(mistake + file.read_text())
+        file.write_text(file.read_text() + mistake)
     code = (
         'from naclip_bench.configuration import load_config\n'
         'from naclip_bench.errors import BenchError\n'
@@ -296,7 +296,7 @@ def test_files_of_the_suite_that_do_not_import_break_their_methods_alone(tmp_pat
     count, *lines = done.stdout.splitlines()
     assert int(count) == len(method_bases())
     folder = tmp_path / 'naclip_bench' / 'methods'
-    assert lines[0].startswith(f'the method SCLIP cannot be used: {folder}/sclip cannot be imported: ModuleNotFound')
+    assert lines[0].startswith(f'the method SCLIP cannot be used: {folder}/sclip.py cannot be imported: ModuleNot')
     assert lines[1].startswith(f'the method CLIPtrase cannot be used: {folder}/cliptrase cannot be imported: SyntaxErr')
     assert len(lines) == 2
 

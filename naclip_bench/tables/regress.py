@@ -20,9 +20,9 @@ from unittest.mock import patch
 
 import torch
 
-from ..configuration import Overrides, load_config
+from ..configuration import load_config, parse_settings
 from ..datasets.check import list_hash
-from ..errors import BenchError, CommandParser, bench_error_in, did_you_mean
+from ..errors import BenchError, bench_error_in, did_you_mean
 from ..evaluation.leaf import Leaf, Selection
 from ..evaluation.opened import OpenPass, Pass, passes_of
 from ..evaluation.run import Result, run
@@ -147,9 +147,7 @@ class Asked:
         return self.config + (f' ({", ".join(details)})' if details else '')
 
     def leaf(self, data_root: str | None) -> Leaf:
-        parser = CommandParser()
-        parser.add_argument('--cfg-options', nargs='*', action=Overrides, default={})
-        changed = parser.parse_args(['--cfg-options', *self.overrides] if self.overrides else []).cfg_options
+        changed = parse_settings(self.overrides)
         return Leaf(self.config, load_config(self.config, data_root, self.pretrained, self.precision, changed), changed)
 
 

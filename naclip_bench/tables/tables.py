@@ -447,6 +447,12 @@ def _materials() -> list[TableSpec]:
     ]
 
 
+def table_of_methods(methods: Sequence[str], datasets: Sequence[str]) -> TableSpec:
+    """A table that no paper has: each of ``methods`` on each of ``datasets``, by their names."""
+    rows = tuple(Row(method, config=f'{method}_{{dataset}}') for method in methods)
+    return TableSpec('own/methods', 'methods that were asked for', rows, tuple(datasets), mean=len(datasets) > 1)
+
+
 #: Every table by its key.
 TABLES = {spec.key: spec for spec in [*_naclip(), *_sclip(), *_cliptrase(), *_gclip(), *_materials()]}
 

@@ -1,0 +1,39 @@
+"""Measure how fast a config runs here, beside the plain way.
+
+naclip-bench benchmark naclip_voc21 --limit 8
+naclip-bench benchmark clip_voc21 --beside naclip,sclip    what methods cost beside each other
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from .arguments import add_config_arguments, config_of, settings_of
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    add_config_arguments(parser)
+    add = parser.add_argument
+    add('--limit', type=int, default=16, metavar='N', help='images (default: 16)')
+    add('--no-plain', action='store_true', help='leave the plain way, always in fp32, out')
+    add('--beside', metavar='METHODS', help='methods to compare the config with, in place of the plain way')
+
+
+def main(arguments: Namespace) -> None:
+    from ..configuration import dataset_bases, load_pair
+
+    name, config = config_of(arguments)
+    if arguments.beside:
+        from ..speed.methods import costs, print_costs
+
+        # The dataset of a config of one's own is known by that config alone.
+        dataset = config.dataset if config.dataset in dataset_bases() else arguments.dataset or arguments.config
+        configs = {name.removesuffix(f'_{config.dataset}'): config}
+        for method in arguments.beside.split(','):
+            configs[method] = load_pair(method, dataset, *settings_of(arguments))
+        print_costs(costs(configs, arguments.limit))
+        return
+    from ..evaluation.report import print_benchmark
+    from ..speed.against_plain import benchmark
+
+    print_benchmark(config, benchmark(config, arguments.limit, not arguments.no_plain))

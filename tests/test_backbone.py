@@ -193,7 +193,7 @@ def test_tag_from_a_filled_hugging_face_cache(tmp_path, monkeypatch):
         (dict(pretrained='opneai'), 'did you mean "openai"'),
         (dict(arch='ViT-B-16', pretrained='openai'), 'use arch ViT-B-16-quickgelu'),
         (dict(pretrained='nowhere/weights.pt'), 'three ways'),
-        (dict(arch=TINY, pretrained=None, precision='fp8'), 'unknown precision'),
+        (dict(arch=TINY, pretrained=None, precision='fp8'), 'precision is .fp8.; it must be'),
     ],
 )
 def test_what_is_not_there_is_said(arguments, message):

@@ -134,9 +134,6 @@ def test_windows_do_not_see_each_other(kind, settings):
     alone = build(kind, window_batch=1, **settings)
     for image, sample, logits in zip(images, samples, together, strict=True):
         assert largest_difference(alone([image], [sample], mode='tensor')[0], logits) < 1e-5
-    trunk = alone.backbone.trunks(random_image(64, 96), [alone.need])[0]
-    trunk = alone.backbone.trunk(random_image(64, 96), alone.shared_depth, alone.inner_outputs, alone.inner_attention)
-    before = trunk.tokens.clone()
     trunk = alone.backbone.trunk(random_image(64, 96), alone.shared_depth, alone.inner_outputs, alone.inner_attention)
     before = [x.clone() for x in (trunk.tokens, *trunk.outputs.values())]
     alone.match(alone.dense_tokens(trunk), alone.text[0], trunk)
@@ -226,7 +223,7 @@ def one_tiny_clip():
 
 @pytest.mark.usefixtures('one_tiny_clip')
 @pytest.mark.parametrize('name', config_names())
-def test_every_config_segments_a_image(name):
+def test_every_config_segments_an_image(name):
     config = load_config(name)
     config.model.backbone = dict(arch=TINY, pretrained=None)
     config.model.templates = 'photo'
@@ -245,10 +242,14 @@ def test_every_config_segments_a_image(name):
         ('PlainCLIP', dict(arch='vanila'), 'did you mean "vanilla"'),
         ('MaskCLIP', dict(form='relased'), 'did you mean "released"'),
         ('SCLIP', dict(attention='csaa'), 'did you mean "csa"'),
-        ('SCLIP', dict(attention='local', local_side=4), 'local_side odd'),
+        (
+            'SCLIP',
+            dict(attention='local', local_side=4),
+            'local_side is 4; .* and odd',
+        ),
         ('SCLIP', dict(attention='early', layer=12), 'layer is 12'),
         ('ClearCLIP', dict(attention='qqq'), 'did you mean "qq"'),
-        ('GEM', dict(depth=1), 'depth must be from 2'),
+        ('GEM', dict(depth=1), 'depth is 1; with this backbone it must be from 2 to 13'),
     ],
 )
 def test_wrong_settings_are_said(kind, settings, message):

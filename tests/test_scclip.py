@@ -157,5 +157,5 @@ def test_blocks_looked_at_follow_the_depth():
 
 @pytest.mark.parametrize('step', OFF)
 def test_a_step_is_on_or_off(step):
-    with pytest.raises(BenchError, match=f"^SCCLIP: {step} is 'yes'; it must be True or False$"):
+    with pytest.raises(BenchError, match=rf"^SCCLIP\.{step} is 'yes'; it must be True or False$"):
         build(**{step: 'yes'})

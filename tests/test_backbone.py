@@ -12,6 +12,8 @@ from naclip_bench.backbones.weights import random_weights
 from naclip_bench.datasets.preprocessor import ImagePreprocessor
 from naclip_bench.errors import BenchError
 
+pytestmark = pytest.mark.numeric
+
 CPU = torch.device('cpu')
 
 

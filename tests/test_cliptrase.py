@@ -28,6 +28,8 @@ from naclip_bench.methods.cliptrase.regions import (
 )
 from naclip_bench.vocabulary import Vocabulary
 
+pytestmark = pytest.mark.numeric
+
 STORED = golden('cliptrase.npz')
 OFFICIAL = [name for name in config_names() if name.startswith('official/cliptrase')]
 

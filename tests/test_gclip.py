@@ -11,6 +11,8 @@ from naclip_bench.backbones.weights import load_clip
 from naclip_bench.errors import BenchError
 from naclip_bench.methods.gclip import attention_map, emerging_maps, has_global_token, suppression
 
+pytestmark = pytest.mark.numeric
+
 #: On 4 x 6 patches, and with weights that mean nothing: what makes the blocks differ in eq. 2.
 SIGMA = 4.5
 

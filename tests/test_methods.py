@@ -43,6 +43,7 @@ def test_no_stored_output_is_left_out():
     assert stored == set(CASES)
 
 
+@pytest.mark.numeric
 @torch.no_grad()
 @pytest.mark.parametrize('case', CASES)
 def test_tokens_are_the_released_ones(case):
@@ -56,6 +57,7 @@ def test_tokens_are_the_released_ones(case):
             assert largest_difference(tokens[:, -expected.shape[1] :], expected) < 1e-5
 
 
+@pytest.mark.numeric
 @torch.no_grad()
 def test_methods_that_are_the_same_are_the_same():
     """The same block told by two methods' files."""
@@ -76,6 +78,7 @@ def test_methods_that_are_the_same_are_the_same():
         assert largest_difference(a[:, 1:], b[:, 1:]) < 1e-5, (kind, settings)
 
 
+@pytest.mark.numeric
 def test_sclip_whole_prediction():
     stored = {key.removeprefix('sclip/city/slide/'): value for key, value in STORED.items() if key.startswith('sclip/')}
     model = build('SCLIP', 'cityscapes')
@@ -141,6 +144,7 @@ def logits_of_windows(images, kind, window_batch=8, **settings):
     return model(images, samples, mode='tensor')
 
 
+@pytest.mark.numeric
 @pytest.mark.usefixtures('unamplified')
 @pytest.mark.parametrize(('kind', 'settings'), VARIANTS)
 def test_windows_do_not_see_each_other(kind, settings):
@@ -155,6 +159,7 @@ def test_windows_do_not_see_each_other(kind, settings):
     assert all(map(torch.equal, (trunk.tokens, *trunk.outputs.values()), before))
 
 
+@pytest.mark.numeric
 @pytest.mark.usefixtures('unamplified')
 @pytest.mark.parametrize(('kind', 'settings'), VARIANTS)
 def test_no_case_is_on_a_rounding_edge(kind, settings):
@@ -170,6 +175,7 @@ def test_every_type_has_variants_and_configs():
     assert types == {kind for kind, _ in VARIANTS}
 
 
+@pytest.mark.numeric
 def test_shared_trunk_is_separate_runs_bit_for_bit(monkeypatch):
     """All variants in one model, some with other vocabularies, windows and refinement, against each on its own."""
     members = {f'{index}': dict(settings, type=kind, window=64) for index, (kind, settings) in enumerate(VARIANTS)}
@@ -223,6 +229,7 @@ def count_blocks(model):
     return runs
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize(('kind', 'settings'), VARIANTS)
 def test_attention_weights_are_the_attention(kind, settings):
     """(N, heads, T, T), finite; rows of softmaxes sum to their number."""

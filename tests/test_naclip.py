@@ -13,6 +13,8 @@ from naclip_bench.methods.naclip import NACLIP, gaussian_neighborhood
 from naclip_bench.settings import parameters_of
 from naclip_bench.speed.against_plain import PeakMemory
 
+pytestmark = pytest.mark.numeric
+
 CPU = torch.device('cpu')
 ARCHITECTURES, ATTENTIONS = (get_args(parameters_of(NACLIP)[0][name][0]) for name in ('arch', 'attention'))
 TOKENS = sorted(key for key in golden('naclip.npz') if key.startswith('tiny/naclip/'))

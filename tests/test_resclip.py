@@ -9,6 +9,8 @@ from mmseg.structures import SegDataSample
 from naclip_bench.errors import BenchError
 from naclip_bench.methods.resclip.feedback import lines, patch_labels, same_class
 
+pytestmark = pytest.mark.numeric
+
 STORED = golden('resclip.npz')
 CPU = torch.device('cpu')
 

@@ -10,6 +10,8 @@ from naclip_bench.backbones import attend
 from naclip_bench.errors import BenchError
 from naclip_bench.methods.scclip import aggregated, outliers, repaired, similarity, similarity_attention
 
+pytestmark = pytest.mark.numeric
+
 OFF = dict(repair=False, aggregation=False, multi_level=False)
 
 

@@ -11,8 +11,9 @@ patches), of the farthest every patch between. So links are not symmetric, and o
 staying. This follows the code.
 
 The classes given, tokens equal the released code's stored ones to 1e-5. Those are of 14 x 14 patches, where no point
-lies midway between two. How it rounds such points (here to the even patch, as ``torch.round`` does), and that the
-longest distance is the longer side's on a grid that is no square, are assumed.
+lies midway between two. Where one does, the code's ``linspace`` in fp32 decides by its rounding; here it goes to the
+even patch, exactly. That the longest distance is the longer side's on a grid that is no square is assumed.
+docs/methods.md says how much the two differ.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ VARIANTS = [
     ('PlainCLIP', dict()),
     ('PlainCLIP', dict(arch='reduced')),
     ('MaskCLIP', dict()),
-    ('MaskCLIP', dict(form='released', smoothing_thd=0.04, denoising_thd=0.0366)),
+    ('MaskCLIP', dict(form='released', smoothing_thd=0.0781, denoising_thd=0.0366)),
     ('SCLIP', dict()),
     ('SCLIP', dict(attention='identity')),
     ('SCLIP', dict(attention='q')),
@@ -129,8 +129,9 @@ VARIANTS = [
 
 @pytest.fixture
 def unamplified(monkeypatch):
-    """Cosines that a method would multiply by 100, and their rounding with them, stay as they are."""
+    """Let cosines that a method would multiply by 100 stay as they are, so that their rounding does."""
     monkeypatch.setattr('naclip_bench.methods.maskclip.REFINE_SCALE', 1.0)
+    monkeypatch.setattr('naclip_bench.methods.maskclip.DENOISED', -1.0)
     monkeypatch.setattr('naclip_bench.methods.cliptrase.method.CLIP_SCALE', 1.0)
 
 

@@ -23,6 +23,9 @@ from .errors import BenchError, did_you_mean
 
 T = TypeVar('T')
 
+#: Characters of a value that a message shows.
+SHOWN = 200
+
 
 def is_odd(value: int) -> bool:
     """Tell whether a number is odd."""
@@ -119,10 +122,12 @@ def parameters_of(of: Callable) -> tuple[dict[str, tuple[object, object]], bool]
 @lru_cache(maxsize=1024)
 def _hints(constructor: Callable) -> dict[str, object]:
     """Evaluate annotations one by one: of names that only a type checker sees nothing is known."""
-    hints = {}
+    hints, parameters = {}, inspect.signature(constructor).parameters
     for name, annotation in getattr(constructor, '__annotations__', {}).items():
         try:
-            hints[name] = eval(annotation, constructor.__globals__) if isinstance(annotation, str) else annotation
+            hint = eval(annotation, constructor.__globals__) if isinstance(annotation, str) else annotation
+            # Many write ``size: int = None``.
+            hints[name] = hint | None if name in parameters and parameters[name].default is None else hint
         except (NameError, AttributeError, TypeError, SyntaxError):
             continue
     return hints
@@ -155,11 +160,10 @@ def resolved_settings(where: str, of: Callable, given: Mapping[str, object], fil
     missing = [name for name, (_, default) in known.items() if default is inspect.Parameter.empty and name not in given]
     if missing:
         raise BenchError(f'{where}.{missing[0]} is missing; it must be {described(known[missing[0]][0])}')
-    defaults = {name: default for name, (_, default) in known.items()}
-    return {
-        name: fitting(f'{where}.{name}', value, known[name][0] if name in known else Any)
-        for name, value in {**defaults, **given}.items()
-    }
+    resolved = {name: fitting_default(default, annotation) for name, (annotation, default) in known.items()}
+    for name, value in given.items():
+        resolved[name] = fitting(f'{where}.{name}', value, known[name][0] if name in known else Any)
+    return resolved
 
 
 def fitting(name: str, value: T, annotation: object) -> T:
@@ -177,7 +181,17 @@ def fitting(name: str, value: T, annotation: object) -> T:
             return tupled(adapter.validate_python(form))
         except ValidationError:
             continue
-    raise BenchError(f'{name} is {value!r}; it must be {described(annotation)}{_nearest(value, annotation)}')
+    shown = ' '.join(repr(value).split())
+    shown = shown if len(shown) <= SHOWN else f'{shown[:SHOWN]} ...'
+    raise BenchError(f'{name} is {shown}; it must be {described(annotation)}{_nearest(value, annotation)}')
+
+
+def fitting_default(default: T, annotation: object) -> T:
+    """Normalize a default; one that does not fit its own annotation is nobody's mistake who leaves it as it is."""
+    try:
+        return fitting('', default, annotation)
+    except BenchError:
+        return tupled(default)
 
 
 def tupled(value: T) -> T:
@@ -190,7 +204,7 @@ def _nearest(value: object, annotation: object) -> str:
     options = [annotation, *get_args(annotation)] if get_origin(annotation) in (Union, UnionType) else [annotation]
     words = [word for option in options if get_origin(option) is Literal for word in get_args(option)]
     hint = did_you_mean(value, words) if isinstance(value, str) else ''
-    return hint if 'mean' in hint else ''
+    return hint if hint.startswith('; did') else ''
 
 
 def _adapter(annotation: object) -> TypeAdapter | None:

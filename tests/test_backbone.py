@@ -9,6 +9,8 @@ from naclip_bench.backbones import FrozenCLIP
 from naclip_bench.backbones.positions import interpolate_positions
 from naclip_bench.backbones.weights import random_weights
 
+pytestmark = pytest.mark.numeric
+
 CPU = torch.device('cpu')
 
 

@@ -11,6 +11,8 @@ from naclip_bench.backbones.weights import load_clip
 from naclip_bench.errors import BenchError
 from naclip_bench.methods.gclip import attention_map, emerging_maps, has_global_token, suppression
 
+pytestmark = pytest.mark.numeric
+
 #: On 4 x 6 patches, and with weights that mean nothing: what makes the blocks differ in eq. 2.
 SIGMA = 4.5
 
@@ -252,12 +254,12 @@ def test_shared_depth_is_where_suppression_starts():
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-        (dict(fuse_following=11), 'fuse_following is 11; it must be None or from 0 to 10'),
+        (dict(fuse_following=11), 'fuse_following is 11; with this backbone it must be at most 10'),
         (dict(fuse_following=-1), 'fuse_following is -1'),
         (dict(fuse_following=False), 'fuse_following is False'),
-        (dict(suppress_from=11), 'suppress_from is 11; it must be None or from 0 to 10'),
+        (dict(suppress_from=11), 'suppress_from is 11; with this backbone it must be at most 10'),
         (dict(suppress_from='7'), "suppress_from is '7'"),
-        (dict(sigma=0), 'sigma is 0; it must be above 0'),
+        (dict(sigma=0), 'sigma is 0; it must be a number above 0'),
     ],
 )
 def test_wrong_settings_are_said(settings, message):

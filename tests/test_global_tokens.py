@@ -15,6 +15,8 @@ from naclip_bench.evaluation.agreement import AgreementMetric
 from naclip_bench.evaluation.confusion import confusion_matrix
 from naclip_bench.methods.global_tokens import TokenAgreement
 
+pytestmark = pytest.mark.numeric
+
 #: Eq. 2's product must exceed the smallest number of fp16.
 LEAST = math.log(2**-24)
 

@@ -16,6 +16,8 @@ from naclip_bench.inference.stitch import PixelLogits
 from naclip_bench.inference.windows import Windows, starts
 from naclip_bench.speed.plain import plain_decide, plain_logits, plain_pamr
 
+pytestmark = pytest.mark.numeric
+
 few = settings(max_examples=40)
 sides = st.integers(min_value=16, max_value=90)
 

@@ -9,6 +9,8 @@ from mmseg.structures import SegDataSample
 from naclip_bench.errors import BenchError
 from naclip_bench.methods.resclip.feedback import lines, patch_labels, same_class
 
+pytestmark = pytest.mark.numeric
+
 STORED = golden('resclip.npz')
 CPU = torch.device('cpu')
 
@@ -80,7 +82,7 @@ def test_attention_weights_gather_the_values(precision):
     # tau is 2: so much do the rows sum to.
     assert largest_difference(weights.float().sum(-1), torch.tensor(2.0)) < (1e-5 if precision == 'fp32' else 0.02)
     _, _, value = model.backbone.blocks[-1].qkv(trunk.tokens)
-    assert torch.equal(model.gather(weights, value), model.dense_tokens(trunk))
+    assert torch.equal(model.output_tokens(weights, value), model.dense_tokens(trunk))
 
 
 def test_the_threshold_sends_pixels_to_the_first_query():
@@ -162,10 +164,11 @@ def test_patch_labels_are_the_most_frequent():
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-        (dict(rcs=(2.0,)), r'rcs is \(2.0,\); it must be None or'),
-        (dict(sfr=(1.8, 1.7)), 'lambda from 0 to 1'),
+        (dict(rcs=(2.0,)), r'rcs is \(2\.0,\); it must be \(a number above 0, a number from 0 to 1\) or None'),
+        (dict(sfr=(1.8, 1.7)), r'sfr is \(1\.8, 1\.7\)'),
         (dict(sfr=True), 'sfr is True'),
         (dict(temp_thd=11), 'temp_thd is 11'),
+        (dict(blocks=(5, 11)), r'blocks is \(5, 11\); with this backbone they must be under 11'),
     ],
 )
 def test_wrong_settings_are_said(settings, message):

@@ -10,6 +10,8 @@ from naclip_bench.backbones import attend
 from naclip_bench.errors import BenchError
 from naclip_bench.methods.scclip import aggregated, outliers, repaired, similarity, similarity_attention
 
+pytestmark = pytest.mark.numeric
+
 OFF = dict(repair=False, aggregation=False, multi_level=False)
 
 
@@ -40,13 +42,17 @@ def outliers_in_loops(patches, neighbors):
     near = [sorted((j for j in range(count) if j != i), key=squared[i].__getitem__)[:neighbors] for i in range(count)]
     reach = [squared[i][near[i][-1]] for i in range(count)]
     factor = [sum(reach[i] / reach[j] for j in near[i]) / len(near[i]) for i in range(count)]
-    return {i for i in range(count) if factor[i] > np.quantile(factor, 0.95) * (1 + 1e-6)}
+    order = sorted(factor)
+    first = next(i for i in range(count) if order[i] > np.quantile(order, 0.95) * (1 + 1e-6))
+    assert order[first] > order[first - 1] * 1.005, 'a case on the edge, where rounding decides'
+    return {i for i in range(count) if factor[i] >= order[first]}
 
 
 @pytest.mark.parametrize(('count', 'neighbors'), [(70, 30), (61, 30), (32, 30), (31, 15), (8, 4)])
 def test_outliers_are_those_of_their_window(count, neighbors):
-    patches = random(3, count, 5)
-    patches[1, 4] *= 20
+    patches = random(3, count, 5, seed=1)
+    # Two: with one, and all others but one as neighbors, the two farthest apart of the rest would tie.
+    patches[1, 4:6] *= 20
     patches[2] *= 100
     found = outliers(patches)
     for window, of_window in zip(patches, found, strict=True):
@@ -157,5 +163,5 @@ def test_blocks_looked_at_follow_the_depth():
 
 @pytest.mark.parametrize('step', OFF)
 def test_a_step_is_on_or_off(step):
-    with pytest.raises(BenchError, match=f"^SCCLIP: {step} is 'yes'; it must be True or False$"):
+    with pytest.raises(BenchError, match=rf"^SCCLIP\.{step} is 'yes'; it must be True or False$"):
         build(**{step: 'yes'})

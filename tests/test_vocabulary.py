@@ -13,6 +13,8 @@ from naclip_bench.backbones.text import text_vectors
 from naclip_bench.errors import BenchError
 from naclip_bench.vocabulary import TEMPLATES, Vocabulary, check_words, class_name_file
 
+pytestmark = pytest.mark.numeric
+
 #: Classes, words and md5 of the class-name files that the whole SCLIP family shares, byte for byte.
 FILES = {
     'voc21': (21, 56, '66096d7b'),

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TypeVar
+from pathlib import Path
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import BenchError, did_you_mean
+from ..errors import BenchError
+from ..settings import checked
 from .blocks import Block, fold_quick_gelu
 from .colors import Colors
 from .positions import interpolate_positions
@@ -87,16 +89,15 @@ class FrozenCLIP(nn.Module):
         clip: open_clip's model. Its blocks are changed (:func:`fold_quick_gelu`): use the methods here, not its own.
     """
 
+    @checked
     def __init__(
         self,
         arch: str | dict = 'ViT-B-16-quickgelu',
-        pretrained: str | None = 'openai',
-        precision: str = 'fp32',
+        pretrained: str | Path | None = 'openai',
+        precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32',
         colors: str | Sequence[float | Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
-        if precision not in PRECISIONS:
-            raise BenchError(f'unknown precision "{precision}"{did_you_mean(precision, PRECISIONS)}')
         loaded = load_clip(arch, pretrained, colors)
         self.clip = loaded.model.eval().requires_grad_(False)
         self.weights_name, self.weights_hash, self.random_weights = loaded.name, loaded.sha256, loaded.random_weights

@@ -23,8 +23,10 @@ from mmseg.registry import METRICS, TRANSFORMS
 from .. import __version__
 from ..backbones.text import tokenizer_name
 from ..bundled import PACKAGE
+from ..inference.pamr import PAMR
 from ..json_files import plain
 from ..methods.base import TrainingFreeSegmentor
+from ..settings import resolved_settings
 
 #: Folders of the package that show, prepare or measure, and decide no matrix.
 BESIDE_THE_WAY = ('cli', 'data', 'speed', 'tables', 'configs', 'subsets')
@@ -47,11 +49,12 @@ def key_parts(config: Config, method: TrainingFreeSegmentor, dataset: BaseDatase
         method: built from it.
         dataset: likewise.
     """
-    settings = _resolved(type(method), config.model)
+    settings = _resolved('model', type(method), config.model)
+    settings['type'] = type(method).__name__
     for name in (*SPEED, 'backbone', 'class_names', 'templates', 'data_preprocessor'):
         settings.pop(name, None)
-    if settings.get('refine'):
-        settings['refine'].pop('query_chunk', None)
+    if settings.get('refine') is not None:
+        settings['refine'] = _without(_resolved('model.refine', PAMR, settings['refine']), 'query_chunk')
     kinds = [type(method), type(dataset), type(method.data_preprocessor), METRICS.get(config.test_evaluator.type)]
     kinds += [type(step) for step in dataset.pipeline.transforms]
     backbone, preprocessor = method.backbone, method.data_preprocessor
@@ -80,25 +83,21 @@ def key_parts(config: Config, method: TrainingFreeSegmentor, dataset: BaseDatase
     )
 
 
-def _resolved(kind: type, given: dict) -> dict[str, object]:
-    known = {
-        name: parameter.default
-        for base in reversed(kind.__mro__)
-        if base.__init__ is not object.__init__
-        for name, parameter in inspect.signature(base).parameters.items()
-        if parameter.default is not parameter.empty
-    }
-    return {**known, **given}
-
-
 def _without(group: dict, *names: str) -> dict:
     return {name: value for name, value in group.items() if name not in names}
 
 
 def _dataset_settings(config: dict) -> dict[str, object]:
     settings = _without(config, *WHERE)
-    steps = [_resolved(TRANSFORMS.get(step['type']), step) for step in settings.pop('pipeline')]
+    steps = [
+        {'type': step['type'], **_resolved('pipeline', TRANSFORMS.get(step['type']), step)}
+        for step in settings.pop('pipeline')
+    ]
     return {**settings, 'pipeline': steps}
+
+
+def _resolved(where: str, kind: type, given: dict) -> dict[str, object]:
+    return resolved_settings(where, kind, _without(given, 'type'))
 
 
 def key_of(parts: dict[str, object]) -> str:

@@ -20,11 +20,11 @@ from ..errors import BenchError
 from ..methods.base import TrainingFreeSegmentor
 from ..methods.side_by_side import SideBySide
 from ..vocabulary import Vocabulary
+from .config_check import check_config
 from .journal import Finished, Journal
 from .key import key_of, key_parts
 from .leaf import Leaf, Selection
 from .metric import LeafCounter
-from .settings_check import check_settings
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Pass:
         if self._datasets is None:
             datasets: dict[str, BaseDataset] = {}
             for leaf in self.leaves:
-                check_settings(leaf.config.model)
+                check_config(leaf.config)
                 if leaf.dataset_key not in datasets:
                     datasets[leaf.dataset_key] = build_dataset(leaf.config.test_dataloader.dataset)
                 check_classes(leaf, datasets[leaf.dataset_key])

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import BenchError, is_out_of_memory
+from ..settings import Count, Counts, checked
 from .stitch import PixelLogits
 
 #: The eight neighbors in row-major order, without the center.
@@ -49,14 +50,9 @@ class PAMR:
             memory runs out. It changes no result but by rounding.
     """
 
-    def __init__(
-        self, iterations: int = 10, dilations: Sequence[int] = (8, 16), query_chunk: int | None = None
-    ) -> None:
-        if iterations < 1 or (query_chunk is not None and query_chunk < 1) or not dilations or min(dilations) < 1:
-            raise BenchError('refine: iterations, dilations and query_chunk must be at least 1')
-        self.iterations = iterations
-        self.dilations = tuple(dilations)
-        self.query_chunk = query_chunk
+    @checked
+    def __init__(self, iterations: Count = 10, dilations: Counts = (8, 16), query_chunk: Count | None = None) -> None:
+        self.iterations, self.dilations, self.query_chunk = iterations, dilations, query_chunk
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PAMR) and vars(self) == vars(other)

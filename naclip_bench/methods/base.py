@@ -21,6 +21,7 @@ from ..inference.decide import decide
 from ..inference.pamr import PAMR, RefinedLogits
 from ..inference.pipeline import pixel_logits, segment
 from ..inference.stitch import PixelLogits
+from ..settings import Count, PositiveFloat, Probability, checked
 from ..timing import STOPWATCH
 from ..vocabulary import Vocabulary
 from .stages import LABELS, LOGITS, TOKENS, ReadFrom, frozen
@@ -33,10 +34,11 @@ WINDOW_BATCH = {'cpu': 16, 'cuda': 128}
 
 
 class TrainingFreeSegmentor(BaseSegmentor):
-    """A frozen CLIP whose patch features are matched with class names.
+    """Segment images by matching a frozen CLIP's patch features with class names.
 
     A subclass implements :meth:`dense_tokens`. Where its paper asks for more, it sets :attr:`changed_blocks`,
     :attr:`inner_outputs`, :attr:`inner_attention` or :attr:`positions`, or overrides :meth:`match` or :meth:`decide`.
+    What its settings may be it says by the annotations of its ``__init__``; see :mod:`naclip_bench.settings`.
 
     Args:
         class_names: bundled class-name file (``voc21``) or the path of one's own; see :class:`Vocabulary`.
@@ -49,6 +51,10 @@ class TrainingFreeSegmentor(BaseSegmentor):
         prob_thd: probability under which a pixel becomes class 0.
         area_thd: see :func:`decide`.
         refine: arguments of :class:`PAMR`, or None for no refinement.
+        data_preprocessor: config of one of one's own; None: the weights' colors.
+
+    Raises:
+        BenchError: a setting is not what its annotation says, or does not suit the backbone.
     """
 
     #: How many blocks, counted from the last, the method changes; the trunk runs those before them.
@@ -70,19 +76,25 @@ class TrainingFreeSegmentor(BaseSegmentor):
     area_thd = ReadFrom(LABELS)
     refine = ReadFrom(LABELS)
 
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        if '__init__' in vars(cls):
+            cls.__init__ = checked(cls.__init__)
+
+    @checked
     def __init__(
         self,
         class_names: str,
         backbone: FrozenCLIP | dict | None = None,
         templates: str = 'openai_80',
-        window: int | None = 224,
-        stride: int = 112,
-        window_batch: int | None = None,
-        logit_scale: float = 40.0,
-        prob_thd: float = 0.0,
-        area_thd: float | None = None,
+        window: Count | None = 224,
+        stride: Count = 112,
+        window_batch: Count | None = None,
+        logit_scale: PositiveFloat = 40.0,
+        prob_thd: Probability = 0.0,
+        area_thd: Probability | None = None,
         refine: dict | None = None,
-        data_preprocessor: dict | None = None,
+        data_preprocessor: dict | nn.Module | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
         self.readable = LABELS
@@ -91,15 +103,10 @@ class TrainingFreeSegmentor(BaseSegmentor):
         if data_preprocessor is None:
             self.data_preprocessor = ImagePreprocessor.of(self.backbone.colors)
         self.refine = PAMR(**refine) if refine is not None else None
-        for name, value in (('window', window), ('stride', stride), ('window_batch', window_batch)):
-            if value is not None and not isinstance(value, int):
-                raise BenchError(f'model.{name} is {value!r}; it must be a whole number')
         if window is not None and window < self.backbone.patch:
             raise BenchError(f'model.window is {window}, smaller than a patch of {self.backbone.patch} pixels')
-        if window is not None and not 1 <= stride <= window:
-            raise BenchError(f'model.stride is {stride}; it must be from 1 to the window, {window}, to leave no gap')
-        if window_batch is not None and window_batch < 1:
-            raise BenchError(f'model.window_batch is {window_batch}; it must be at least 1')
+        if window is not None and stride > window:
+            raise BenchError(f'model.stride is {stride}; it must be at most the window, {window}, to leave no gap')
         self.window, self.stride, self.window_batch = window, stride, window_batch
         self.logit_scale, self.prob_thd, self.area_thd = logit_scale, prob_thd, area_thd
         self.align_corners = False

@@ -11,19 +11,18 @@ not ClearCLIP; here the default is the paper's. The grid of attention x residual
 
 from __future__ import annotations
 
+from typing import Literal
+
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..backbones import Trunk, attend
-from ..errors import BenchError, did_you_mean
 from .last_block import LastBlockSegmentor
-
-ATTENTIONS = ('qq', 'vanilla', 'identity', 'csa')
 
 
 @MODELS.register_module()
 class ClearCLIP(LastBlockSegmentor):
-    """ClearCLIP and its grid of attention x residual.
+    """Run ClearCLIP, or another cell of its grid of attention x residual.
 
     Args:
         attention: ``qq`` (ClearCLIP), ``vanilla`` (q-k), ``identity`` (as MaskCLIP), ``csa`` (as SCLIP).
@@ -31,10 +30,13 @@ class ClearCLIP(LastBlockSegmentor):
         **kwargs: see :class:`TrainingFreeSegmentor`.
     """
 
-    def __init__(self, attention: str = 'qq', residual: bool = False, **kwargs: object) -> None:
+    def __init__(
+        self,
+        attention: Literal['qq', 'vanilla', 'identity', 'csa'] = 'qq',
+        residual: bool = False,
+        **kwargs: object,
+    ) -> None:
         super().__init__(**kwargs)
-        if attention not in ATTENTIONS:
-            raise BenchError(f'ClearCLIP: unknown attention "{attention}"{did_you_mean(attention, ATTENTIONS)}')
         self.attention, self.whole_block = attention, residual
 
     def attended(self, query: Tensor, key: Tensor, value: Tensor, trunk: Trunk) -> Tensor:

@@ -20,13 +20,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..backbones import Trunk, attend
-from ..errors import BenchError
+from ..settings import Count
 from .base import TrainingFreeSegmentor
+from .last_block import unit_values
 
 
 @MODELS.register_module()
 class CLIPSurgery(TrainingFreeSegmentor):
-    """CLIP Surgery.
+    """Run CLIP Surgery.
 
     Args:
         feature_surgery: weight the queries and take away what they share; else plain cosines.
@@ -37,11 +38,9 @@ class CLIPSurgery(TrainingFreeSegmentor):
     positions = 'bilinear'
 
     def __init__(
-        self, feature_surgery: bool = True, changed_blocks: int = 6, templates: str = 'openai_85', **kwargs: object
+        self, feature_surgery: bool = True, changed_blocks: Count = 6, templates: str = 'openai_85', **kwargs: object
     ) -> None:
         super().__init__(templates=templates, **kwargs)
-        if changed_blocks < 1:
-            raise BenchError(f'CLIPSurgery: changed_blocks is {changed_blocks}; it must be at least 1')
         self.feature_surgery, self.changed_blocks = feature_surgery, changed_blocks
 
     def dense_tokens(self, trunk: Trunk) -> Tensor:
@@ -56,7 +55,7 @@ class CLIPSurgery(TrainingFreeSegmentor):
     def attention_weights(self, trunk: Trunk) -> Tensor:
         tokens = self.tokens_before_last_block(trunk)
         value = self.backbone.blocks[-1].qkv(tokens)[2]
-        return (value @ value.transpose(-1, -2) * value.shape[-1] ** -0.5).softmax(-1)
+        return attend(value, value, unit_values(value))
 
     def match(self, tokens: Tensor, text: Tensor, trunk: Trunk) -> Tensor:
         cosines = F.normalize(tokens, dim=-1) @ text.T

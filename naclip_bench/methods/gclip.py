@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from mmseg.registry import MODELS
@@ -37,7 +38,8 @@ from torch import Tensor
 
 from ..backbones import Trunk, attend
 from ..backbones.blocks import Block
-from ..errors import BenchError, did_you_mean
+from ..errors import BenchError
+from ..settings import NonNegativeInt, PositiveFloat
 from .base import TrainingFreeSegmentor
 
 #: What a product must exceed so as not to be 0: the smallest positive number in fp16.
@@ -45,23 +47,23 @@ SMALLEST = 2.0**-24
 
 
 def attention_map(query: Tensor, key: Tensor) -> Tensor:
-    """softmax(query key^T / sqrt(d)) in fp32, (N, heads, T, T), from (N, heads, T, d) in any precision."""
+    """Compute softmax(query key^T / sqrt(d)) in fp32, (N, heads, T, T), from (N, heads, T, d) in any precision."""
     return (query.float() * query.shape[-1] ** -0.5 @ key.float().transpose(-1, -2)).softmax(-1)
 
 
 def log_products(maps: Tensor, sigma: float) -> Tensor:
-    """Logarithm of eq. 2's product for every patch, (N, patches), from one block's maps (N, heads, T, T)."""
+    """Compute log of eq. 2's product for every patch, (N, patches), from one block's maps (N, heads, T, T)."""
     patches = maps[:, :, 1:, 1:].mean(1)
     return (sigma * patches).log().sum(-2)
 
 
 def has_global_token(maps: Tensor, sigma: float) -> Tensor:
-    """Eq. 2 for the attention maps (N, heads, T, T) of one block, [CLS] first: (N,) bool."""
+    """Test eq. 2 on the attention maps (N, heads, T, T) of one block, [CLS] first: (N,) bool."""
     return log_products(maps, sigma).amax(-1) > math.log(SMALLEST)
 
 
 def emerging_maps(maps: Iterable[Tensor], last: int, following: int, sigma: float) -> Tensor:
-    """The sum of A_g to A_{g + following}, (N, heads, T, T), with each window's own g (eq. 3 and 4).
+    """Add up A_g to A_{g + following}, (N, heads, T, T), with each window's own g (eq. 3 and 4).
 
     Args:
         maps: attention maps (N, heads, T, T) block by block; one block's are held at a time.
@@ -79,7 +81,7 @@ def emerging_maps(maps: Iterable[Tensor], last: int, following: int, sigma: floa
 
 
 def suppression(weight: Tensor) -> Tensor:
-    """What eq. 6 to 9 multiply the rows of a weight (D_out, D_in) by: (D_out,) in fp32, 1 but for one row."""
+    """Compute what eq. 6 to 9 multiply the rows of a weight (D_out, D_in) by: (D_out,) in fp32, 1 but for one row."""
     norms = weight.float().norm(dim=1)
     largest, channel = norms.max(0, keepdim=True)
     others = (norms.sum() - largest) / (len(norms) - 1)
@@ -87,19 +89,16 @@ def suppression(weight: Tensor) -> Tensor:
 
 
 def suppressed_ffn(block: Block, tokens: Tensor) -> Tensor:
-    """The block's feed-forward network with its second weight suppressed; the weight itself is left alone."""
+    """Run the block's feed-forward network with its second weight suppressed; the weight itself is left alone."""
     layer = block.module.mlp.c_proj
     factor = suppression(layer.weight).to(layer.bias)
     # (factor W) x + b = factor (W x + b) + (1 - factor) b
     return torch.addcmul((1 - factor) * layer.bias, factor, block.ffn(tokens))
 
 
-FUSED = ('patches', 'cls')
-
-
 @MODELS.register_module()
 class GCLIP(TrainingFreeSegmentor):
-    """GCLIP and the ablations of its Tables 1 to 4.
+    """Run GCLIP, or an ablation of its Tables 1 to 4.
 
     Args:
         fuse_following: l, how many blocks after the emerging one are fused too; None: no attention map fusion.
@@ -111,22 +110,18 @@ class GCLIP(TrainingFreeSegmentor):
 
     def __init__(
         self,
-        fuse_following: int | None = 1,
-        suppress_from: int | None = 7,
-        sigma: float = 100.0,
-        fused: str = 'patches',
+        fuse_following: NonNegativeInt | None = 1,
+        suppress_from: NonNegativeInt | None = 7,
+        sigma: PositiveFloat = 100.0,
+        fused: Literal['patches', 'cls'] = 'patches',
         **kwargs: object,
     ) -> None:
         super().__init__(**kwargs)
-        if fused not in FUSED:
-            raise BenchError(f'GCLIP: unknown fused "{fused}"{did_you_mean(fused, FUSED)}')
         blocks = len(self.backbone.blocks)
         for name, value in (('fuse_following', fuse_following), ('suppress_from', suppress_from)):
-            if value is not None and not (type(value) is int and 0 <= value <= blocks - 2):
-                raise BenchError(f'GCLIP: {name} is {value!r}; it must be None or from 0 to {blocks - 2}')
-        if not sigma > 0:
-            raise BenchError(f'GCLIP: sigma is {sigma}; it must be above 0')
-        self.fuse_following, self.suppress_from, self.sigma = fuse_following, suppress_from, float(sigma)
+            if value is not None and value > blocks - 2:
+                raise BenchError(f'GCLIP.{name} is {value}; with this backbone it must be at most {blocks - 2}')
+        self.fuse_following, self.suppress_from, self.sigma = fuse_following, suppress_from, sigma
         self.fused = fused
         if suppress_from is not None:
             self.changed_blocks = blocks - suppress_from
@@ -144,7 +139,7 @@ class GCLIP(TrainingFreeSegmentor):
         return self.fused_attention(self.paths(trunk)[0])
 
     def paths(self, trunk: Trunk) -> tuple[list[Tensor], Tensor]:
-        """The tokens that go into the blocks.
+        """Follow the tokens that go into the blocks, along both paths.
 
         Returns:
             inputs (N, T, width) along CLIP's own path, of all blocks (with fusion) or of the last ones; and the input
@@ -164,7 +159,7 @@ class GCLIP(TrainingFreeSegmentor):
         return inputs, second
 
     def fused_attention(self, inputs: list[Tensor]) -> Tensor:
-        """A of eq. 4, (N, heads, T, T) in fp32, from the inputs along CLIP's own path."""
+        """Compute A of eq. 4, (N, heads, T, T) in fp32, from the inputs along CLIP's own path."""
         *blocks, final = self.backbone.blocks
         query, _, _ = final.qkv(inputs[-1])
         attention = attention_map(query, query)

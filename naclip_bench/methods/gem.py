@@ -23,12 +23,13 @@ from torch.nn import functional as F
 from ..backbones import Trunk
 from ..backbones.blocks import Block
 from ..errors import BenchError
+from ..settings import NonNegativeInt, PositiveFloat
 from .base import TrainingFreeSegmentor
 
 
 @MODELS.register_module()
 class GEM(TrainingFreeSegmentor):
-    """GEM.
+    """Run GEM.
 
     Args:
         depth: blocks of the second path plus one, as the released code counts.
@@ -42,17 +43,15 @@ class GEM(TrainingFreeSegmentor):
     def __init__(
         self,
         depth: int = 7,
-        iterations: int = 1,
-        temperature: float | None = None,
+        iterations: NonNegativeInt = 1,
+        temperature: PositiveFloat | None = None,
         templates: str = 'photo',
         **kwargs: object,
     ) -> None:
         super().__init__(templates=templates, **kwargs)
-        if not 2 <= depth <= len(self.backbone.blocks) + 1 or iterations < 0:
-            raise BenchError(
-                f'GEM: depth must be from 2 to {len(self.backbone.blocks) + 1} and iterations at least 0, '
-                f'not {depth} and {iterations}'
-            )
+        deepest = len(self.backbone.blocks) + 1
+        if not 2 <= depth <= deepest:
+            raise BenchError(f'GEM.depth is {depth}; with this backbone it must be from 2 to {deepest}')
         self.changed_blocks = depth - 1
         self.iterations, self.temperature = iterations, temperature
 
@@ -69,7 +68,7 @@ class GEM(TrainingFreeSegmentor):
         return self.self_self_attention(self.backbone.blocks[-1], tokens)[0]
 
     def self_self_attention(self, block: Block, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean of the three assignments, (N, heads, T, T), and the block's values, (N, heads, T, d)."""
+        """Compute the mean of the three assignments, (N, heads, T, T), and the block's values, (N, heads, T, d)."""
         query, key, value = block.qkv(tokens)
         if self.temperature is None:
             norm = block.normalized(tokens).norm(dim=-1).mean(-1)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from mmseg.registry import MODELS
@@ -24,19 +25,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..backbones import Trunk
-from ..errors import BenchError, did_you_mean
 from ..inference.decide import NOT_FINITE
 from ..inference.pamr import RefinedLogits
 from ..inference.stitch import PixelLogits
+from ..settings import NonNegativeInt, PositiveFloat
 from .base import TrainingFreeSegmentor
 from .gclip import SMALLEST, attention_map, log_products
-
-TOKENS = ('global', 'random')
 
 
 @MODELS.register_module()
 class TokenAgreement(TrainingFreeSegmentor):
-    """Classes of whole images by [CLS] and by patch tokens: its "labels" are (2, tokens), [CLS]'s class above theirs.
+    """Classify whole images by [CLS] and by patch tokens; "labels" are (2, tokens), [CLS]'s class above theirs.
 
     Args:
         token: ``global``, or ``random`` for the others.
@@ -47,10 +46,14 @@ class TokenAgreement(TrainingFreeSegmentor):
 
     changed_blocks = 0
 
-    def __init__(self, token: str, following: int = 1, sigma: float = 100.0, **kwargs: object) -> None:
+    def __init__(
+        self,
+        token: Literal['global', 'random'],
+        following: NonNegativeInt = 1,
+        sigma: PositiveFloat = 100.0,
+        **kwargs: object,
+    ) -> None:
         super().__init__(**kwargs)
-        if token not in TOKENS:
-            raise BenchError(f'TokenAgreement: unknown token "{token}"{did_you_mean(token, TOKENS)}')
         self.token, self.sigma = token, sigma
         #: The last block that may be the emerging one.
         self.last = len(self.backbone.blocks) - 2 - following
@@ -60,7 +63,7 @@ class TokenAgreement(TrainingFreeSegmentor):
         return self.backbone.head(trunk.tokens)
 
     def products(self, trunk: Trunk) -> Tensor:
-        """Logarithm of eq. 2's product for every patch in each window's emerging block, (N, patches)."""
+        """Compute the logarithm of eq. 2's product for every patch in each window's emerging block, (N, patches)."""
         embedded, _ = self.backbone.embed(trunk.images, self.positions)
         found = None
         for block, tokens in zip(self.backbone.blocks, (embedded, *trunk.outputs.values()), strict=False):
@@ -73,7 +76,7 @@ class TokenAgreement(TrainingFreeSegmentor):
         return found
 
     def notes(self, tokens: Tensor, trunk: Trunk) -> Sequence[Tensor]:
-        """The classes of [CLS] and of the chosen patches, (2, tokens) a window."""
+        """Find the classes of [CLS] and of the chosen patches, (2, tokens) a window."""
         text, query_class, _ = self.text
         classes = query_class[(F.normalize(tokens, dim=-1) @ text.T).argmax(-1)]
         classes = classes.masked_fill(~tokens.isfinite().all(-1), NOT_FINITE)
@@ -84,7 +87,7 @@ class TokenAgreement(TrainingFreeSegmentor):
         ]
 
     def choose(self, products: Tensor) -> Tensor:
-        """Which patches are asked, (patches,) bool."""
+        """Choose the patches that are asked, (patches,) bool."""
         is_global = torch.zeros_like(products, dtype=torch.bool)
         is_global[products.argmax()] = True
         if self.token == 'global':

@@ -15,11 +15,14 @@ from .base import TrainingFreeSegmentor
 
 @lru_cache(maxsize=64)
 def gaussian_neighborhood(grid: tuple[int, int], sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """omega of NACLIP (eq. 10 and 11) for every pair of tokens, (1 + h * w, 1 + h * w); row and column 0 ([CLS]) are 0.
+    """Compute omega of NACLIP (eq. 10 and 11) for every pair of tokens.
 
     Args:
         grid: (h, w) patches.
         sigma: standard deviation of the Gaussian, in patches.
+
+    Returns:
+        (1 + h * w, 1 + h * w); row and column 0 ([CLS]) are 0.
     """
     rows, columns = (torch.arange(side, dtype=torch.float32, device=device) for side in grid)
     vertical, horizontal = ((axis[:, None] - axis).square() for axis in (rows, columns))
@@ -28,15 +31,25 @@ def gaussian_neighborhood(grid: tuple[int, int], sigma: float, dtype: torch.dtyp
     return F.pad(gaussian, (1, 0, 1, 0)).to(dtype)
 
 
+def unit_values(like: Tensor) -> Tensor:
+    """Make values of which any attention gathers its own weights: the unit vectors, (N, heads, T, T).
+
+    Args:
+        like: (N, heads, T, d) queries, keys or values.
+    """
+    tokens = like.shape[2]
+    return torch.eye(tokens, dtype=like.dtype, device=like.device).expand(*like.shape[:2], tokens, tokens)
+
+
 class LastBlockSegmentor(TrainingFreeSegmentor):
-    """A method whose last block attends differently. A subclass implements :meth:`attended`."""
+    """Let the last block attend differently; a subclass implements :meth:`attended`."""
 
     #: The last block's residuals and feed-forward network stay around the attention; else its output is the encoder's.
     whole_block = False
 
     @abstractmethod
     def attended(self, query: Tensor, key: Tensor, value: Tensor, trunk: Trunk) -> Tensor:
-        """The method's attention, linear in ``value``.
+        """Attend as the method does, linearly in ``value``.
 
         Args:
             query, key, value: (N, heads, T, d) of the last block; not to be written over.
@@ -53,8 +66,5 @@ class LastBlockSegmentor(TrainingFreeSegmentor):
         return self.backbone.head(block.surround(trunk.tokens, out) if self.whole_block else out)
 
     def attention_weights(self, trunk: Trunk) -> Tensor:
-        # Attention is linear in the values: what gathers the unit vectors is the weights themselves.
         query, key, _ = self.backbone.blocks[-1].qkv(trunk.tokens)
-        tokens = query.shape[2]
-        units = torch.eye(tokens, dtype=query.dtype, device=query.device).expand(*query.shape[:2], tokens, tokens)
-        return self.attended(query, key, units, trunk)
+        return self.attended(query, key, unit_values(query), trunk)

@@ -15,16 +15,16 @@ Where released code and papers differ:
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..backbones import Trunk
-from ..errors import BenchError, did_you_mean
+from ..settings import Probability
 from .last_block import LastBlockSegmentor
-
-FORMS = ('identity', 'released')
 
 #: Scale of the softmax inside both refinements, and the cosine that a denoised class is set to.
 REFINE_SCALE = 100.0
@@ -33,7 +33,7 @@ DENOISED = -100.0
 
 @MODELS.register_module()
 class MaskCLIP(LastBlockSegmentor):
-    """MaskCLIP in the form that later papers evaluate, or as released.
+    """Run MaskCLIP in the form that later papers evaluate, or as released.
 
     Args:
         form: ``identity`` (value path alone) or ``released`` (residual and feed-forward network kept).
@@ -45,14 +45,12 @@ class MaskCLIP(LastBlockSegmentor):
 
     def __init__(
         self,
-        form: str = 'identity',
-        smoothing_thd: float | None = None,
-        denoising_thd: float | None = None,
+        form: Literal['identity', 'released'] = 'identity',
+        smoothing_thd: Probability | None = None,
+        denoising_thd: Probability | None = None,
         **kwargs: object,
     ) -> None:
         super().__init__(**kwargs)
-        if form not in FORMS:
-            raise BenchError(f'MaskCLIP: unknown form "{form}"{did_you_mean(form, FORMS)}')
         self.whole_block = form == 'released'
         self.smoothing_thd, self.denoising_thd = smoothing_thd, denoising_thd
 

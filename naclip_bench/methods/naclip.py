@@ -17,20 +17,19 @@ Where the released code says more than the paper, this follows the code:
 
 from __future__ import annotations
 
+from typing import Literal
+
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..backbones import Trunk, attend
-from ..errors import BenchError, did_you_mean
+from ..settings import PositiveFloat
 from .last_block import LastBlockSegmentor, gaussian_neighborhood
-
-ARCHITECTURES = ('reduced', 'vanilla')
-ATTENTIONS = ('naclip', 'nonly', 'kk', 'csa', 'vanilla')
 
 
 @MODELS.register_module()
 class NACLIP(LastBlockSegmentor):
-    """NACLIP and the ablations of its Tables 3 and 4.
+    """Run NACLIP, or an ablation of its Tables 3 and 4.
 
     Args:
         arch: ``reduced`` (attention output only) or ``vanilla`` (residual and feed-forward network kept).
@@ -40,15 +39,15 @@ class NACLIP(LastBlockSegmentor):
         **kwargs: see :class:`TrainingFreeSegmentor`.
     """
 
-    def __init__(self, arch: str = 'reduced', attention: str = 'naclip', sigma: float = 5.0, **kwargs: object) -> None:
+    def __init__(
+        self,
+        arch: Literal['reduced', 'vanilla'] = 'reduced',
+        attention: Literal['naclip', 'nonly', 'kk', 'csa', 'vanilla'] = 'naclip',
+        sigma: PositiveFloat = 5.0,
+        **kwargs: object,
+    ) -> None:
         super().__init__(**kwargs)
-        if arch not in ARCHITECTURES:
-            raise BenchError(f'NACLIP: unknown arch "{arch}"{did_you_mean(arch, ARCHITECTURES)}')
-        if attention not in ATTENTIONS:
-            raise BenchError(f'NACLIP: unknown attention "{attention}"{did_you_mean(attention, ATTENTIONS)}')
-        if not sigma > 0:
-            raise BenchError(f'NACLIP: sigma is {sigma}; it must be above 0')
-        self.whole_block, self.attention, self.sigma = arch == 'vanilla', attention, float(sigma)
+        self.whole_block, self.attention, self.sigma = arch == 'vanilla', attention, sigma
 
     def attended(self, query: Tensor, key: Tensor, value: Tensor, trunk: Trunk) -> Tensor:
         if self.attention == 'kk':

@@ -35,12 +35,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..backbones import Trunk, attend
-from ..errors import BenchError
 from .base import TrainingFreeSegmentor
+from .last_block import unit_values
 
 #: Nearest patches that an outlier factor compares with; one in how many patches counts as outlier.
 NEIGHBORS, RARITY = 30, 20
-#: Cosine under which patches are not alike, and the factor of the centerd cosines in the attention's softmax.
+#: Cosine under which patches are not alike, and the factor of the centered cosines in the attention's softmax.
 ALIKE, SHARPNESS = 0.4, 3.0
 CLS_WEIGHT = 0.3
 #: Blocks of twelve, from 0, whose outputs are looked at.
@@ -48,7 +48,7 @@ SHALLOW, MIDDLE, LEVELS = 3, 8, range(3, 10)
 
 
 def outliers(patches: Tensor) -> Tensor:
-    """Which patches (N, T, width), in fp32, are outliers among those of their window: (N, T) bool."""
+    """Find the outliers of each window among its patches (N, T, width), in fp32: (N, T) bool."""
     count = patches.shape[1]
     if count == 1:
         return torch.zeros(patches.shape[:2], dtype=torch.bool, device=patches.device)
@@ -62,7 +62,7 @@ def outliers(patches: Tensor) -> Tensor:
 
 
 def repaired(patches: Tensor, broken: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Patches (N, h * w, width) with the ``broken`` ones (N, h * w) replaced by the mean of their whole neighbors."""
+    """Replace the ``broken`` (N, h * w) of the patches (N, h * w, width) by the mean of their whole neighbors."""
     whole = (~broken).to(patches)[..., None]
     maps = torch.cat([patches * whole, whole], dim=-1).transpose(1, 2).unflatten(2, grid)
     # Sums over 3x3 but for a factor, which the division by the count takes out; the patch itself counts for nothing.
@@ -72,19 +72,19 @@ def repaired(patches: Tensor, broken: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def similarity(patches: Tensor) -> Tensor:
-    """Cosines (N, T, T) of patches (N, T, width)."""
+    """Compute the cosines (N, T, T) of patches (N, T, width)."""
     unit = F.normalize(patches, dim=-1)
     return unit @ unit.transpose(1, 2)
 
 
 def aggregated(patches: Tensor, alike: Tensor) -> Tensor:
-    """Patches (N, T, width) averaged over those alike, weighted by similarity (N, T, T)."""
+    """Average patches (N, T, width) over those alike, weighted by similarity (N, T, T)."""
     weights = alike.masked_fill(alike < ALIKE, 0)
     return weights @ patches / (weights.sum(-1, keepdim=True) + 1e-6)
 
 
 def similarity_attention(alike: Tensor) -> Tensor:
-    """Similarity (N, T, T), centerd by the window's mean, as attention weights; what is below the mean is not seen."""
+    """Turn similarity (N, T, T) into attention weights; what is below the window's mean is not seen."""
     scores = (alike - alike.mean((1, 2), keepdim=True)) * SHARPNESS
     # Where all patches are the same, rounding may put even the most alike below 0; it is seen all the same.
     lowest = scores.amax(-1, keepdim=True).clamp(max=0)
@@ -93,7 +93,7 @@ def similarity_attention(alike: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class SCCLIP(TrainingFreeSegmentor):
-    """SC-CLIP.
+    """Run SC-CLIP.
 
     Args:
         repair: replace outliers by their neighbors.
@@ -106,9 +106,6 @@ class SCCLIP(TrainingFreeSegmentor):
         self, repair: bool = True, aggregation: bool = True, multi_level: bool = True, **kwargs: object
     ) -> None:
         super().__init__(**kwargs)
-        for name, value in (('repair', repair), ('aggregation', aggregation), ('multi_level', multi_level)):
-            if not isinstance(value, bool):
-                raise BenchError(f'SCCLIP: {name} is {value!r}; it must be True or False')
         self.repair, self.aggregation, self.multi_level = repair, aggregation, multi_level
         blocks = len(self.backbone.blocks)
         self.shallow, self.middle, *levels = (
@@ -118,7 +115,7 @@ class SCCLIP(TrainingFreeSegmentor):
         self.inner_outputs = tuple(sorted({*self.levels, *((self.shallow, self.middle) if aggregation else ())}))
 
     def calibrated(self, trunk: Trunk) -> tuple[Tensor, Tensor | None]:
-        """Patches (N, T, width) for the last block, and the similarity attention (N, T, T), if any; both in fp32."""
+        """Compute patches (N, T, width) for the last block, and its similarity attention (N, T, T), if any; in fp32."""
         patches = trunk.tokens[:, 1:].float()
         middle = trunk.outputs[self.middle][:, 1:].float() if self.aggregation else None
         if self.repair:
@@ -130,8 +127,8 @@ class SCCLIP(TrainingFreeSegmentor):
         alike = similarity(middle)
         return aggregated(patches, alike), similarity_attention(alike)
 
-    def attended(self, patches: Tensor, weights: Tensor | None) -> Tensor:
-        """The last block's attention on patches (N, T, width), through its output projection."""
+    def last_block(self, patches: Tensor, weights: Tensor | None) -> Tensor:
+        """Run the last block's attention on patches (N, T, width), through its output projection."""
         block = self.backbone.blocks[-1]
         _, key, value = block.qkv(patches.to(self.backbone.dtype))
         out = attend(key, key, value)
@@ -142,11 +139,11 @@ class SCCLIP(TrainingFreeSegmentor):
     def dense_tokens(self, trunk: Trunk) -> Tensor:
         patches, weights = self.calibrated(trunk)
         cls = trunk.tokens[:, :1].float()
-        out = self.attended(patches, weights).float()
+        out = self.last_block(patches, weights).float()
         if self.multi_level:
             summed = sum(trunk.outputs[level].float() for level in self.levels)
             cls = cls + summed[:, :1]
-            out += self.attended(summed[:, 1:], weights)
+            out += self.last_block(summed[:, 1:], weights)
         cls = CLS_WEIGHT * cls
         out += cls
         if self.aggregation:
@@ -156,7 +153,7 @@ class SCCLIP(TrainingFreeSegmentor):
     def attention_weights(self, trunk: Trunk) -> Tensor:
         patches, weights = self.calibrated(trunk)
         _, key, _ = self.backbone.blocks[-1].qkv(patches.to(self.backbone.dtype))
-        attention = (key @ key.transpose(-1, -2) * key.shape[-1] ** -0.5).softmax(-1)
+        attention = attend(key, key, unit_values(key))
         if weights is not None:
             attention = (attention + weights[:, None].to(attention)) / 2
         return F.pad(attention, (1, 0, 1, 0))

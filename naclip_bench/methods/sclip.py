@@ -20,6 +20,7 @@ The other attentions are the paper's ablations. Their code was not released; the
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Literal
 
 import torch
 from mmseg.registry import MODELS
@@ -27,15 +28,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..backbones import Trunk, attend
-from ..errors import BenchError, did_you_mean
+from ..errors import BenchError
+from ..settings import Count, NonNegativeFloat, NonNegativeInt, OddCount
 from .last_block import LastBlockSegmentor
-
-ATTENTIONS = ('csa', 'identity', 'q', 'k', 'random', 'sharpen', 'local', 'early')
 
 
 @lru_cache(maxsize=64)
 def local_mask(grid: tuple[int, int], side: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(1 + h * w, 1 + h * w): 0 where a token sees another, -inf elsewhere.
+    """Mask token pairs, (1 + h * w, 1 + h * w): 0 where a token sees another, -inf elsewhere.
 
     Args:
         grid: (h, w) patches.
@@ -49,14 +49,14 @@ def local_mask(grid: tuple[int, int], side: int, dtype: torch.dtype, device: tor
 
 @lru_cache(maxsize=4)
 def random_projections(count: int, width: int, seed: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(count, width, width), the same for a seed on every device."""
+    """Draw random projections (count, width, width), the same for a seed on every device."""
     generator = torch.Generator().manual_seed(seed)
     return (torch.randn(count, width, width, generator=generator) * width**-0.5).to(device, dtype)
 
 
 @MODELS.register_module()
 class SCLIP(LastBlockSegmentor):
-    """SCLIP and the ablations of its Tables 2 and 3.
+    """Run SCLIP, or an ablation of its Tables 2 and 3.
 
     Args:
         attention: ``csa``, or one of the ablations above.
@@ -72,21 +72,17 @@ class SCLIP(LastBlockSegmentor):
 
     def __init__(
         self,
-        attention: str = 'csa',
-        projections: int = 1,
-        seed: int = 0,
-        tau: float = 2.0,
-        local_side: int = 3,
-        layer: int = 1,
+        attention: Literal['csa', 'identity', 'q', 'k', 'random', 'sharpen', 'local', 'early'] = 'csa',
+        projections: Count = 1,
+        seed: NonNegativeInt = 0,
+        tau: NonNegativeFloat = 2.0,
+        local_side: OddCount = 3,
+        layer: Count = 1,
         **kwargs: object,
     ) -> None:
         super().__init__(**kwargs)
-        if attention not in ATTENTIONS:
-            raise BenchError(f'SCLIP: unknown attention "{attention}"{did_you_mean(attention, ATTENTIONS)}')
-        if projections < 1 or tau < 0 or local_side < 1 or local_side % 2 == 0:
-            raise BenchError('SCLIP: projections must be at least 1, tau at least 0, local_side odd')
-        if not 1 <= layer <= self.shared_depth:
-            raise BenchError(f'SCLIP: layer is {layer}; it must be from 1 to {self.shared_depth}')
+        if attention == 'early' and layer > self.shared_depth:
+            raise BenchError(f'SCLIP.layer is {layer}; with this backbone it must be at most {self.shared_depth}')
         self.attention, self.projections, self.seed = attention, projections, seed
         self.tau, self.local_side, self.layer = tau, local_side, layer
         if attention == 'early':

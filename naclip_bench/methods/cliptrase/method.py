@@ -30,6 +30,7 @@ as it is, negative cosines included. The position embedding is interpolated as t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from mmseg.registry import MODELS
@@ -37,17 +38,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...backbones import Trunk, attend
-from ...errors import BenchError, did_you_mean
+from ...errors import BenchError
 from ...inference.stitch import PixelLogits
 from ...optional import needed
+from ...settings import Count, PositiveFloat
 from ...timing import STOPWATCH
 from ..base import TrainingFreeSegmentor
+from ..last_block import unit_values
 from .regions import cluster_maps, clusters, majority, patch_regions, regional_mean, regions
-
-CORRELATIONS = ('cosine', 'product')
-CLUSTERED = ('attention', 'features')
-VOTES = ('logits', 'labels')
-RECOVERED = ('qkv', 'qk')
 
 #: The factor on cosines that CLIP was trained to.
 CLIP_SCALE = 100.0
@@ -55,7 +53,7 @@ CLIP_SCALE = 100.0
 
 @MODELS.register_module()
 class CLIPtrase(TrainingFreeSegmentor):
-    """CLIPtrase, its modules and the ablations of its Table 2.
+    """Run CLIPtrase, some of its modules, or an ablation of its Table 2.
 
     Args:
         recover: what the recovered attention sums over: ``qkv`` (CLIPtrase), ``qk`` (SCLIP's, for the paper's tables);
@@ -76,15 +74,15 @@ class CLIPtrase(TrainingFreeSegmentor):
 
     def __init__(
         self,
-        recover: str | None = 'qkv',
+        recover: Literal['qkv', 'qk'] | None = 'qkv',
         layer: int | None = None,
-        cluster: str | None = 'attention',
+        cluster: Literal['attention', 'features'] | None = 'attention',
         cluster_layer: int | None = None,
-        correlation: str = 'cosine',
+        correlation: Literal['cosine', 'product'] = 'cosine',
         denoise: bool = True,
-        eps: float = 0.7,
-        min_samples: int = 3,
-        vote: str = 'logits',
+        eps: PositiveFloat = 0.7,
+        min_samples: Count = 3,
+        vote: Literal['logits', 'labels'] = 'logits',
         background: bool = False,
         weigh_by_cls: bool = False,
         **kwargs: object,
@@ -92,23 +90,13 @@ class CLIPtrase(TrainingFreeSegmentor):
         super().__init__(**kwargs)
         if cluster:
             needed('sklearn.cluster', 'cluster', 'CLIPtrase')
-        for name, value, known in (
-            ('correlation', correlation, CORRELATIONS),
-            ('cluster', cluster or CLUSTERED[0], CLUSTERED),
-            ('vote', vote, VOTES),
-            ('recover', recover or RECOVERED[0], RECOVERED),
-        ):
-            if value not in known:
-                raise BenchError(f'CLIPtrase: unknown {name} "{value}"{did_you_mean(str(value), known)}')
-        if eps <= 0 or min_samples < 1:
-            raise BenchError(f'CLIPtrase: eps must be above 0 and min_samples at least 1, not {eps} and {min_samples}')
         blocks = len(self.backbone.blocks)
         layer = blocks if layer is None else layer
         if not 2 <= layer <= blocks:
-            raise BenchError(f'CLIPtrase: layer is {layer}; it must be from 2 to {blocks}')
+            raise BenchError(f'CLIPtrase.layer is {layer}; with this backbone it must be from 2 to {blocks}')
         cluster_layer = layer - 1 if cluster_layer is None else cluster_layer
         if cluster and not 2 <= cluster_layer <= layer:
-            raise BenchError(f'CLIPtrase: cluster_layer is {cluster_layer}; it must be from 2 to layer, {layer}')
+            raise BenchError(f'CLIPtrase.cluster_layer is {cluster_layer}; it must be from 2 to layer, {layer}')
         if vote == 'labels' and (self.window is not None or self.refine is not None):
             raise BenchError("CLIPtrase: vote='labels' is for whole images, not refined: window=None, refine=None")
         self.changed_blocks = blocks - layer + 1
@@ -118,12 +106,12 @@ class CLIPtrase(TrainingFreeSegmentor):
         self.correlation, self.denoise, self.eps, self.min_samples = correlation, denoise, eps, min_samples
         self.vote, self.background, self.weigh_by_cls = vote, background, weigh_by_cls
 
-    def gathered(self, query: Tensor, key: Tensor, value: Tensor, values: Tensor) -> Tensor:
-        """What every token gathers of ``values`` by the recovered attention, (N, heads, T, d)."""
+    def attended(self, query: Tensor, key: Tensor, value: Tensor, gathered: Tensor) -> Tensor:
+        """Attend as recovered: what every token gathers of ``gathered``, (N, heads, T, d) or (N, heads, T, T)."""
         if not self.recover:
-            return attend(query, key, values)
+            return attend(query, key, gathered)
         features = dict(q=query, k=key, v=value)
-        return sum(attend(features[name], features[name], values) for name in self.recover)
+        return sum(attend(features[name], features[name], gathered) for name in self.recover)
 
     def dense_tokens(self, trunk: Trunk) -> Tensor:
         tokens, rest = self.recovered(trunk), self.backbone.blocks[self.shared_depth + 1 :]
@@ -132,10 +120,10 @@ class CLIPtrase(TrainingFreeSegmentor):
         return self.backbone.head(tokens)
 
     def recovered(self, trunk: Trunk) -> Tensor:
-        """Output tokens of the block with the recovered attention, (N, T, width)."""
+        """Run the block with the recovered attention: (N, T, width)."""
         block = self.backbone.blocks[self.shared_depth]
         query, key, value = block.qkv(trunk.tokens)
-        return block.surround(trunk.tokens, block.output(self.gathered(query, key, value, value)))
+        return block.surround(trunk.tokens, block.output(self.attended(query, key, value, value)))
 
     def attention_weights(self, trunk: Trunk) -> Tensor:
         last = self.backbone.blocks[-1]
@@ -145,11 +133,10 @@ class CLIPtrase(TrainingFreeSegmentor):
                 block.add_(tokens)
             return last.attention_map(tokens)
         query, key, value = last.qkv(trunk.tokens)
-        units = torch.eye(query.shape[2], dtype=query.dtype, device=query.device).expand(*query.shape[:3], -1)
-        return self.gathered(query, key, value, units)
+        return self.attended(query, key, value, unit_values(query))
 
     def correlations(self, trunk: Trunk) -> Tensor:
-        """W with [CLS], (N, 1 + h * w, 1 + h * w) in fp32."""
+        """Compute W with [CLS], (N, 1 + h * w, 1 + h * w) in fp32."""
         tokens = trunk.tokens if self.cluster_layer == self.layer else trunk.outputs[self.cluster_layer - 2]
         features = torch.stack(self.backbone.blocks[self.cluster_layer - 1].qkv(tokens)).float()
         if self.correlation == 'cosine':
@@ -162,13 +149,13 @@ class CLIPtrase(TrainingFreeSegmentor):
         return features @ features.transpose(-1, -2) / (kinds * heads)
 
     def patch_correlations(self, trunk: Trunk) -> Tensor:
-        """W between patches, denoised where the settings say so, (N, h * w, h * w) in fp32."""
+        """Compute W between patches, denoised where the settings say so, (N, h * w, h * w) in fp32."""
         correlations = self.correlations(trunk)
         weights = correlations[:, 1:, 1:]
         return (weights - correlations[:, :1, 1:]).relu() if self.denoise else weights
 
     def maps(self, tokens: Tensor, trunk: Trunk) -> list[Tensor]:
-        """The clusters' maps of each window, on the CPU; see :func:`cluster_maps`."""
+        """Draw the clusters' maps of each window, on the CPU; see :func:`cluster_maps`."""
         weights = self.patch_correlations(trunk).cpu()
         points = weights if self.cluster == 'attention' else F.normalize(tokens[:, 1:], dim=-1).cpu()
         return [

@@ -20,7 +20,7 @@ FINER, MEDIAN = 4, 7
 
 
 def clusters(points: Tensor, eps: float, min_samples: int) -> Tensor:
-    """DBSCAN's cluster (T,) int64 of each of the points (T, D), from 0; -1 for noise. The distance is Euclidean."""
+    """Cluster points (T, D) by DBSCAN: (T,) int64 from 0, -1 for noise. The distance is Euclidean."""
     # Not above: it is an extra, and loading it takes two seconds, which every run of every method would wait.
     dbscan = needed('sklearn.cluster', 'cluster', 'CLIPtrase').DBSCAN
     # What is not finite is told by the logits; DBSCAN would stop at it with an error of its own.
@@ -29,7 +29,7 @@ def clusters(points: Tensor, eps: float, min_samples: int) -> Tensor:
 
 
 def cluster_maps(clusters: Tensor, correlation: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Smoothed maps (K, 4 h, 4 w) of the K clusters of one window; K is 0 where all patches are noise.
+    """Draw smoothed maps (K, 4 h, 4 w) of the K clusters of one window; K is 0 where all patches are noise.
 
     Args:
         clusters: (h * w) of the patches, -1 for noise.
@@ -44,7 +44,7 @@ def cluster_maps(clusters: Tensor, correlation: Tensor, grid: tuple[int, int]) -
 
 
 def median_filter(maps: Tensor) -> Tensor:
-    """Median of 7 x 7 of each of (K, H, W), mirrored at the borders: scipy's, in a third of its time."""
+    """Take the median of 7 x 7 of each of (K, H, W), mirrored at the borders: scipy's, in a third of its time."""
     margin = MEDIAN // 2
     padded = np.pad(maps.numpy(), ((0, 0), (margin, margin), (margin, margin)), mode='symmetric')
     around = np.lib.stride_tricks.sliding_window_view(padded, (MEDIAN, MEDIAN), (1, 2)).reshape(*maps.shape, -1)
@@ -53,17 +53,17 @@ def median_filter(maps: Tensor) -> Tensor:
 
 
 def regions(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """The cluster (H, W) int64 whose map is the highest, at any size; the first one where they are equal."""
+    """Find the cluster (H, W) int64 whose map is the highest, at any size; the first one where they are equal."""
     return F.interpolate(maps[None], size=size, mode='bilinear', align_corners=False)[0].argmax(0)
 
 
 def patch_regions(maps: Tensor, grid: tuple[int, int]) -> Tensor:
-    """The region (h * w) of each patch; without clusters every patch is one of its own."""
+    """Find the region (h * w) of each patch; without clusters every patch is one of its own."""
     return regions(maps, grid).flatten() if len(maps) else torch.arange(grid[0] * grid[1])
 
 
 def regional_mean(logits: Tensor, regions: Tensor) -> Tensor:
-    """Logits (N, h * w, Q), each the mean over the patches of its region.
+    """Average logits (N, h * w, Q) over the patches of each region.
 
     Args:
         regions: (N, h * w) of each window's patches.
@@ -73,7 +73,7 @@ def regional_mean(logits: Tensor, regions: Tensor) -> Tensor:
 
 
 def majority(labels: Tensor, regions: Tensor, classes: int, first_is_last: bool) -> Tensor:
-    """The most frequent label (H, W) of each pixel's region; of equally frequent ones the first class.
+    """Find the most frequent label (H, W) of each pixel's region; of equally frequent ones the first class.
 
     Args:
         labels: (H, W) classes, or ``NOT_FINITE``, which stays.

@@ -11,8 +11,9 @@ patches), of the farthest every patch between. So links are not symmetric, and o
 staying. This follows the code.
 
 The classes given, tokens equal the released code's stored ones to 1e-5. Those are of 14 x 14 patches, where no point
-lies midway between two. How it rounds such points (here to the even patch, as ``torch.round`` does), and that the
-longest distance is the longer side's on a grid that is no square, are assumed.
+lies midway between two. Where one does, the code's ``linspace`` in fp32 decides by its rounding; here it goes to the
+even patch, exactly. That the longest distance is the longer side's on a grid that is no square is assumed.
+docs/methods.md says how much the two differ.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ BLUR_SIGMA, BLUR_LENGTH = 5.0, 31
 
 
 def patch_labels(labels: Tensor, grid: tuple[int, int], patch: int, queries: int) -> Tensor:
-    """The most frequent label in every patch, (N, h * w); the lowest of several.
+    """Find the most frequent label in every patch, (N, h * w); the lowest of several.
 
     Args:
         labels: (N, H, W) int64, H >= h * patch, W >= w * patch. What lies outside 0 .. queries - 1 counts as 0.
@@ -62,29 +63,29 @@ def lines(grid: tuple[int, int], device: torch.device) -> Tensor:
 
 @lru_cache(maxsize=8)
 def decay(grid: tuple[int, int], device: torch.device) -> Tensor:
-    """exp(-distance / longest distance) of every pair of patches, (h * w, h * w)."""
+    """Compute exp(-distance / longest distance) of every pair of patches, (h * w, h * w)."""
     return torch.exp(-distances(grid) / longest(grid)).to(device)
 
 
 def axes(grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Row and column of every patch, (h * w,) each."""
+    """Tell row and column of every patch, (h * w,) each."""
     rows, columns = torch.meshgrid(*map(torch.arange, grid), indexing='ij')
     return rows.flatten(), columns.flatten()
 
 
 def distances(grid: tuple[int, int]) -> Tensor:
-    """Chebyshev distance of every pair of patches, (h * w, h * w)."""
+    """Measure the Chebyshev distance of every pair of patches, (h * w, h * w)."""
     rows, columns = axes(grid)
     return torch.maximum((rows[:, None] - rows).abs(), (columns[:, None] - columns).abs())
 
 
 def longest(grid: tuple[int, int]) -> int:
-    """The longest distance of two patches, at least 1."""
+    """Measure the longest distance of two patches, at least 1."""
     return max(max(grid) - 1, 1)
 
 
 def same_class(labels: Tensor, grid: tuple[int, int]) -> Tensor:
-    """How much patches belong together, (N, h * w, h * w) in half precision, from 0 to 1.
+    """Tell how much patches belong together, (N, h * w, h * w) in half precision, from 0 to 1.
 
     Args:
         labels: (N, h * w) class of each patch.

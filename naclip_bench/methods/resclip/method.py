@@ -21,8 +21,6 @@ COCO-Object and COCO-Stuff, the only ones that two datasets share (PC59 has the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor
@@ -34,6 +32,7 @@ from ...inference.decide import decide
 from ...inference.pamr import PAMR
 from ...inference.stitch import PixelLogits
 from ...inference.windows import Windows
+from ...settings import Indices, PositiveFloat, Probability
 from ..base import TrainingFreeSegmentor
 from ..last_block import gaussian_neighborhood
 from .feedback import patch_labels, same_class
@@ -41,7 +40,7 @@ from .feedback import patch_labels, same_class
 
 @MODELS.register_module()
 class ResCLIP(TrainingFreeSegmentor):
-    """ResCLIP.
+    """Run ResCLIP.
 
     Args:
         rcs: (tau, lambda) of the residual cross-correlation, or None to leave it out.
@@ -54,60 +53,50 @@ class ResCLIP(TrainingFreeSegmentor):
 
     def __init__(
         self,
-        rcs: Sequence[float] | None = (2.0, 0.4),
-        sfr: Sequence[float] | None = (1.8, 0.7),
-        temp_thd: float = 0.11,
-        blocks: Sequence[int] = (5, 6, 7, 8),
-        sigma: float = 5.0,
+        rcs: tuple[PositiveFloat, Probability] | None = (2.0, 0.4),
+        sfr: tuple[PositiveFloat, Probability] | None = (1.8, 0.7),
+        temp_thd: Probability = 0.11,
+        blocks: Indices = (5, 6, 7, 8),
+        sigma: PositiveFloat = 5.0,
         **kwargs: object,
     ) -> None:
         super().__init__(**kwargs)
-        for name, pair in (('rcs', rcs), ('sfr', sfr)):
-            if pair is None:
-                continue
-            if not isinstance(pair, Sequence) or len(pair) != 2 or not (pair[0] > 0 and 0 <= pair[1] <= 1):
-                raise BenchError(
-                    f'ResCLIP: {name} is {pair!r}; it must be None or (tau, lambda), tau above 0, lambda from 0 to 1'
-                )
-        if not 0 <= temp_thd <= 1:
-            raise BenchError(f'ResCLIP: temp_thd is {temp_thd}; it must be from 0 to 1')
         if rcs is not None:
             if self.shared_depth <= max(blocks):
                 raise BenchError(
-                    f'ResCLIP: rcs looks at block {max(blocks) + 1}; '
-                    f'this backbone has {len(self.backbone.blocks)} blocks'
+                    f'ResCLIP.blocks is {blocks}; with this backbone they must be under {self.shared_depth}'
                 )
-            self.inner_attention = tuple(blocks)
+            self.inner_attention = blocks
         self.rcs, self.sfr, self.temp_thd, self.sigma = rcs, sfr, temp_thd, sigma
         self.reads_text = sfr is not None
         self.first_pass_refine = PAMR(iterations=10, dilations=(8, 16))
 
     def dense_tokens(self, trunk: Trunk) -> Tensor:
         _, key, value = self.backbone.blocks[-1].qkv(trunk.tokens)
-        return self.gather(self.weights(key, value, trunk), value)
+        return self.output_tokens(self.weights(key, value, trunk), value)
 
     def attention_weights(self, trunk: Trunk) -> Tensor:
         _, key, value = self.backbone.blocks[-1].qkv(trunk.tokens)
         return self.weights(key, value, trunk)
 
-    def gather(self, weights: Tensor, value: Tensor) -> Tensor:
-        """Tokens (N, T, embed_dim) after the head, from weights (N, heads, T, T) and values (N, heads, T, d)."""
+    def output_tokens(self, weights: Tensor, value: Tensor) -> Tensor:
+        """Gather values (N, heads, T, d) by weights (N, heads, T, T): tokens (N, T, embed_dim) after the head."""
         return self.backbone.head(self.backbone.blocks[-1].output(weights @ value))
 
     def weights(self, key: Tensor, value: Tensor, trunk: Trunk) -> Tensor:
-        """The last block's attention weights (N, heads, T, T) from its keys and values (N, heads, T, d)."""
+        """Compute the last block's attention weights (N, heads, T, T) from its keys and values (N, heads, T, d)."""
         scores = (key @ key.transpose(-1, -2) * key.shape[-1] ** -0.5).float()
         weights = self.residual_weights(scores, trunk).to(value)
         if self.sfr is None:
             return weights
         tau, share = self.sfr
-        same = same_class(self.first_pass(self.gather(weights, value).float(), trunk), trunk.grid)
+        same = same_class(self.first_pass(self.output_tokens(weights, value).float(), trunk), trunk.grid)
         same = F.pad((same * share).to(scores), (1, 0, 1, 0))
         scores = scores.mul_(tau * (1 - share)).add_(same[:, None], alpha=tau)
         return self.residual_weights(scores, trunk).to(value)
 
     def residual_weights(self, scores: Tensor, trunk: Trunk) -> Tensor:
-        """Weights (N, heads, T, T) in fp32 from scores of the same shape: omega, softmax, RCS."""
+        """Compute weights (N, heads, T, T) in fp32 from scores of the same shape: omega, softmax, RCS."""
         omega = gaussian_neighborhood(trunk.grid, self.sigma, scores.dtype, scores.device)
         weights = (scores + omega).softmax(-1)
         if self.rcs is None:
@@ -119,7 +108,7 @@ class ResCLIP(TrainingFreeSegmentor):
         return weights
 
     def first_pass(self, tokens: Tensor, trunk: Trunk) -> Tensor:
-        """The query of each patch, (N, h * w), where the first pass gave ``tokens`` (N, T, embed_dim)."""
+        """Find the query of each patch, (N, h * w), where the first pass gave ``tokens`` (N, T, embed_dim)."""
         text, _, multiplicity = self.text
         queries = torch.arange(len(text), device=text.device)
         cosines = self.match(tokens, text, trunk).transpose(1, 2).unflatten(2, trunk.grid)

@@ -133,6 +133,7 @@ def test_a_method_in_one_file_runs_and_is_listed(bench, capfd):
     assert bench.result()['protocol'] == 'common'
     pair = ['--method', 'filemethod', '--dataset', 'voc21', *words[1:]]
     pair[pair.index('--work-dir') + 1] = str(bench.folder / 'again')
+    pair[pair.index('--store') + 1] = str(bench.folder / 'again' / 'store')
     assert run_here(capfd, pair, TOOLS / 'test.py').code == 0
     assert bench.finished(bench.folder / 'again') == bench.finished()
     listed = run_here(capfd, ['filemethod', '--import', path], TOOLS / 'list.py')

@@ -1,4 +1,4 @@
-"""Tables on the terminal."""
+"""Text and tables on the terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,32 @@ from rich.console import Console
 from rich.table import Table
 
 
-def print_whole(screen: Console, table: Table) -> None:
+def screen() -> Console:
+    """Open standard output: a terminal's lines break between words, those of a file or pipe not at all."""
+    console = Console(highlight=False)
+    console.soft_wrap = not console.is_terminal
+    return console
+
+
+def print_whole(console: Console, table: Table) -> None:
     """Print a table at its full width: cut at the edge of a terminal, or of 80 columns of a file, it loses numbers."""
-    screen.width = max(screen.width, Console(width=1000).measure(table).maximum)
-    screen.print(table)
+    width = console.width
+    console.width = max(width, Console(width=1000).measure(table).maximum)
+    console.print(table)
+    console.width = width
+
+
+def amount(size: float) -> str:
+    """Tell bytes as people say them: ``'1.3 GB'``."""
+    units = ['bytes', 'kB', 'MB', 'GB']
+    while size >= 1000 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f'{size:.0f} {units[0]}' if size >= 100 or units[0] == 'bytes' else f'{size:.1f} {units[0]}'
+
+
+def duration(seconds: float) -> str:
+    """Tell a time in the unit that fits: ``'40 s'``, ``'12 min'``, ``'3.5 h'``."""
+    if seconds < 100:
+        return f'{seconds:.0f} s'
+    return f'{seconds / 60:.0f} min' if seconds < 6000 else f'{seconds / 3600:.1f} h'

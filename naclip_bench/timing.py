@@ -6,9 +6,10 @@ because they are spread over the data loader, the segmentor and the metric, whic
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -58,6 +59,28 @@ class Stopwatch:
         """Seconds of every stage that ran, in the order of the data flow; waits for the device."""
         self._collect(only_finished=False)
         return {stage: self._seconds[stage] for stage in STAGES if stage in self._seconds}
+
+
+def product_rate(rows: int, inner: int, columns: int, dtype: torch.dtype, device: torch.device) -> float:
+    """Measure a matrix product (rows, inner) x (inner, columns), in FLOP/s: the median of three."""
+    left, right = (torch.randn(side, inner, device=device, dtype=dtype) for side in (rows, columns))
+    torch.nn.functional.linear(left, right)
+    seconds = seconds_of(lambda: torch.nn.functional.linear(left, right), device, 3)
+    return 2 * rows * inner * columns / seconds
+
+
+def seconds_of(work: Callable[[], object], device: torch.device, times: int) -> float:
+    """Median seconds of ``work``, the device waited for."""
+    taken = []
+    for _ in range(times):
+        if device.type == 'cuda':
+            torch.cuda.synchronize(device)
+        begin = time.perf_counter()
+        work()
+        if device.type == 'cuda':
+            torch.cuda.synchronize(device)
+        taken.append(time.perf_counter() - begin)
+    return statistics.median(taken)
 
 
 #: The process's stopwatch.

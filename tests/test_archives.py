@@ -14,7 +14,7 @@ import pytest
 from packing import FORMATS, files_below, pack, tar_member
 
 from naclip_bench.data import unpacking
-from naclip_bench.data.archives import Contents, Packed, open_contents
+from naclip_bench.data.archives import Archive, Packed, open_archive
 from naclip_bench.data.unpacking import find_files, unpack
 from naclip_bench.errors import BenchError
 
@@ -39,7 +39,7 @@ def name_of(kind: str) -> str:
 
 
 def take(path: Path, target: Path, folder: str = 'mine/set') -> None:
-    contents = open_contents(path)
+    contents = open_archive(path)
     unpack(contents, find_files(contents, WANTED, folder), target)
     contents.close()
 
@@ -68,9 +68,9 @@ def test_what_finder_adds_to_a_zip_is_no_second_set(tmp_path):
 
 
 def test_archive_of_something_else_and_one_with_too_few(tmp_path):
-    contents = open_contents(pack(tmp_path / 'else.tar', OTHERS))
+    contents = open_archive(pack(tmp_path / 'else.tar', OTHERS))
     assert find_files(contents, WANTED, '') is None
-    few = open_contents(pack(tmp_path / 'few.zip', {'s/images/a.jpg': b'', 's/masks/a.png': b''}))
+    few = open_archive(pack(tmp_path / 'few.zip', {'s/images/a.jpg': b'', 's/masks/a.png': b''}))
     with pytest.raises(BenchError, match=r'few\.zip holds 1 of the 2 files s/images/\*\.jpg; get it again'):
         find_files(few, WANTED, '')
 
@@ -83,7 +83,7 @@ def test_unpacked_folder_is_linked_not_copied(tmp_path):
 def test_folder_that_is_linked_into_itself_is_walked_once(tmp_path):
     folder = pack(tmp_path / 'archive', SET)
     (folder / 'images' / 'again').symlink_to(folder)
-    assert open_contents(folder).files.keys() == SET.keys()
+    assert open_archive(folder).files.keys() == SET.keys()
 
 
 # ---- what would leave the folder
@@ -211,7 +211,7 @@ def test_member_larger_than_declared_is_cut_off(tmp_path, monkeypatch):
     """Whatever reads the archive: no more is written than was declared."""
     monkeypatch.setattr(Packed, 'size', lambda self, name: 3, raising=False)
     path = pack(tmp_path / 'more.zip', SET)
-    contents = open_contents(path)
+    contents = open_archive(path)
     monkeypatch.setattr(type(contents), 'size', lambda self, name: 3)
     with pytest.raises(BenchError, match=r'images/a\.jpg is larger than the 3 bytes it says it has'):
         unpack(contents, {'a': 'images/a.jpg'}, tmp_path / 'out')
@@ -236,7 +236,7 @@ def test_file_that_is_no_archive(tmp_path, name, content):
 def test_single_file_stands_for_itself(tmp_path):
     path = tmp_path / 'merged.json'
     path.write_text('{}')
-    assert find_files(open_contents(path), {'merged.json|mats/*.mat': 1}, '') == {'merged.json': 'merged.json'}
+    assert find_files(open_archive(path), {'merged.json|mats/*.mat': 1}, '') == {'merged.json': 'merged.json'}
 
 
 def test_encrypted_zip(tmp_path):
@@ -254,10 +254,10 @@ def test_encrypted_zip(tmp_path):
 @pytest.mark.parametrize('kind', FORMATS)
 def test_interrupted_unpacking_goes_on(tmp_path, kind, monkeypatch):
     path = pack(tmp_path / name_of(kind), SET)
-    kind_of = type(open_contents(path))
+    kind_of = type(open_archive(path))
     save, saved = kind_of.save, []
 
-    def save_two(self: Contents, name: str, *more: object) -> None:
+    def save_two(self: Archive, name: str, *more: object) -> None:
         if len(saved) == 2:
             raise KeyboardInterrupt
         saved.append(name)

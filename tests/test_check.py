@@ -19,7 +19,7 @@ from tiny_set import COUNT, MASKS, TinySet, assert_only, cut, make_set, own_data
 
 from naclip_bench import parallel
 from naclip_bench.bundled import CONFIGS, SPLITS
-from naclip_bench.checks.dataset import verify
+from naclip_bench.checks.dataset import check_dataset
 from naclip_bench.checks.examine import Pair, examine
 from naclip_bench.configuration import dataset_config, load_config
 from naclip_bench.datasets import splits
@@ -85,7 +85,7 @@ def test_images_of_another_list(make):
 @pytest.mark.parametrize('key', MASKS)
 def test_nothing_wrong_with_a_sound_set(make, key):
     sound = make(key)
-    report = verify(sound.config)
+    report = check_dataset(sound.config)
     assert problems(report) == {}
     assert [finding.check for finding in report.findings][-2:] == ['void', 'kind of masks'], 'signs were not looked for'
     masks, void = [sound.labels(name) for name in sound.names], MASKS[key][1]
@@ -168,7 +168,7 @@ def test_fingerprint_is_of_names_and_labels_alone(make):
         mask = voc.labels(name)
         content = np.array(mask.shape, '<u4').tobytes() + mask.astype('<u2').tobytes()
         expected.update(name.encode() + b'\0' + hashlib.sha256(content).digest())
-    assert verify(voc.config).contents.fingerprint == expected.hexdigest()
+    assert check_dataset(voc.config).contents.fingerprint == expected.hexdigest()
 
     name = voc.names[3]
     colored = Image.open(voc.mask(name))
@@ -177,13 +177,13 @@ def test_fingerprint_is_of_names_and_labels_alone(make):
     Image.fromarray(voc.labels(voc.names[4]).astype(np.uint16)).save(voc.mask(voc.names[4]))
     voc.names.reverse()
     voc.write_list()
-    assert verify(voc.config).contents.fingerprint == expected.hexdigest()
+    assert check_dataset(voc.config).contents.fingerprint == expected.hexdigest()
 
     relabel(voc, voc.names[5], 3)
-    changed = verify(voc.config).contents.fingerprint
+    changed = check_dataset(voc.config).contents.fingerprint
     assert changed != expected.hexdigest()
     voc.mask(name).unlink()
-    assert verify(voc.config).contents.fingerprint is None
+    assert check_dataset(voc.config).contents.fingerprint is None
 
 
 # ---- files and processes
@@ -244,7 +244,7 @@ def test_command(make, capfd):
     outcome = run_here(capfd, arguments, CHECK)
     assert outcome.code == 0 and outcome.stderr == ''
     for key, data in (('voc21', voc), ('ade20k', ade)):
-        assert verify(data.config).contents.fingerprint in outcome.stdout, key
+        assert check_dataset(data.config).contents.fingerprint in outcome.stdout, key
     pixels = sum((voc.labels(name) == 20).sum() for name in voc.names)
     assert any(line.split() == ['tvmonitor', str(pixels), '1'] for line in histogram(outcome.stdout))
 
@@ -252,7 +252,7 @@ def test_command(make, capfd):
     assert run_here(capfd, [*arguments, '--quick'], CHECK).code == 0
     outcome = run_here(capfd, arguments, CHECK)
     assert outcome.code == 1 and 'voc_02' in outcome.stdout
-    assert verify(ade.config).contents.fingerprint in outcome.stdout, 'the second set is checked all the same'
+    assert check_dataset(ade.config).contents.fingerprint in outcome.stdout, 'the second set is checked all the same'
     ade.mask(ade.names[2]).unlink()
     assert run_here(capfd, [*arguments, '--quick'], CHECK).code == 1
 
@@ -309,5 +309,5 @@ def test_real_images_have_nothing_wrong_but_that_they_are_few(real_data, monkeyp
     monkeypatch.setattr(splits, 'SPLITS', SPLITS)
     official_list.cache_clear()
     for key in sorted(MASKS.keys() - {'cityscapes', 'pc459', 'ade847'}):
-        found = problems(verify(load_config(dataset_config(key), str(real_data))))
+        found = problems(check_dataset(load_config(dataset_config(key), str(real_data))))
         assert list(found) == ['official list'] and 'extra: none' in found['official list'], key

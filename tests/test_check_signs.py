@@ -13,7 +13,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 from tiny_set import COUNT, SIZE, TinySet, assert_only, cut, make_set, own_data, tiny_lists
 
-from naclip_bench.checks.dataset import verify
+from naclip_bench.checks.dataset import check_dataset
 from naclip_bench.checks.order import FREQUENT, order_findings
 from naclip_bench.checks.start import build_dataset
 from naclip_bench.configuration import load_config
@@ -115,7 +115,7 @@ def test_classes_in_another_order(make, key):
     frequent = FREQUENT['context', 59]
     reorder(context, frequent, range(1, 60))
     assert context.problems() == {}
-    assert 'order of classes' in [finding.check for finding in verify(context.config).findings]
+    assert 'order of classes' in [finding.check for finding in check_dataset(context.config).findings]
     # The objects of Pascal VOC first, as other repositories have them.
     voc = [name for name in classes if name in {*PascalVOCDataset.METAINFO['classes'], 'table'}]
     theirs = [*voc, *(name for name in classes if name not in voc)]

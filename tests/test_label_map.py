@@ -14,7 +14,7 @@ from PIL import Image
 from test_bad_inputs import assert_one_line
 from tiny import COMMAND, TinyBench, run_here
 
-from naclip_bench.checks.dataset import verify
+from naclip_bench.checks.dataset import check_dataset
 from naclip_bench.checks.start import build_dataset
 from naclip_bench.configuration import load_config
 from naclip_bench.datasets.loading import LoadMask
@@ -63,7 +63,7 @@ def test_run_and_check_count_the_same_pixels(bench, capfd):
     assert {row['class']: row['pixels'] for row in bench.result()['per_class']} == expected
 
     config = with_classes(bench, ('person', 'bicycle'))
-    contents = verify(config).contents
+    contents = check_dataset(config).contents
     assert contents.scored == [15, 2] and contents.pixels[contents.scored].tolist() == list(expected.values())
     assert contents.findings() and not any(finding.problem for finding in contents.findings())
     assert set().union(*shown_classes(build_dataset(config.test_dataloader.dataset))) == {0, 1}
@@ -75,7 +75,7 @@ def test_label_outside_the_stored_classes(bench):
     dataset = build_dataset(config.test_dataloader.dataset)
     with pytest.raises(BenchError, match=r'p1\.png holds label 21.*labels 0\.\.20'):
         dataset[1]
-    assert any('outside 0..20 (21)' in finding.problem for finding in verify(config).findings)
+    assert any('outside 0..20 (21)' in finding.problem for finding in check_dataset(config).findings)
 
 
 def test_left_out_classes_have_the_dataset_s_own_ignored_label(bench):
@@ -108,7 +108,7 @@ def test_settings_that_would_drop_a_class(bench, capfd, settings, fragments):
     assert_one_line(bench.run(capfd, options=options), *fragments)
     config = load_config('naclip_voc21', str(bench.folder / 'data'))
     config.test_dataloader.dataset.update(settings)
-    assert any(fragments[0] in finding.problem for finding in verify(config).findings)
+    assert any(fragments[0] in finding.problem for finding in check_dataset(config).findings)
 
 
 def test_dataset_without_masks(bench, capfd):
@@ -120,5 +120,5 @@ def test_dataset_without_masks(bench, capfd):
     assert_one_line(run_here(capfd, [config, '--pretrained', 'none', '--work-dir', bench.work_dir]), message)
     outcome = run_here(capfd, [config], COMMAND.with_name('check_data.py'))
     assert outcome.code == 1 and outcome.stderr == '' and outcome.stdout.endswith('voc21: 1 check failed\n')
-    (finding,) = verify(load_config(str(config))).findings
+    (finding,) = check_dataset(load_config(str(config))).findings
     assert message in finding.problem

@@ -21,8 +21,8 @@ from tiny import COMMAND, Outcome, run_here
 
 from naclip_bench.checks.start import build_dataset
 from naclip_bench.configuration import load_config
+from naclip_bench.console import amount
 from naclip_bench.data import download, prepare, recipes
-from naclip_bench.data.byte_progress import amount
 from naclip_bench.data.lock import locked
 from naclip_bench.errors import BenchError
 from naclip_bench.files import link_or_copy

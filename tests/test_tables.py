@@ -18,7 +18,8 @@ from naclip_bench.evaluation.leaf import Selection
 from naclip_bench.evaluation.opened import Pass
 from naclip_bench.evaluation.run import run
 from naclip_bench.evaluation.store import Store
-from naclip_bench.tables.plan import Options, Plan, estimate, make_plan
+from naclip_bench.tables.estimate import estimate
+from naclip_bench.tables.plan import Options, Plan, make_plan
 from naclip_bench.tables.tables import TABLES
 
 #: Twelve blocks, as the papers count them, at the smallest width. All sizes are the papers', so patches are large.

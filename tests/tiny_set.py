@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from naclip_bench.bundled import CONFIGS
-from naclip_bench.checks.dataset import Report, verify
+from naclip_bench.checks.dataset import CheckedDataset, check_dataset
 from naclip_bench.configuration import dataset_config, load_config
 from naclip_bench.datasets import splits
 from naclip_bench.datasets.splits import official_list, split_names
@@ -78,10 +78,10 @@ class TinySet:
         """What is wrong and how to mend it, by check."""
         for key, value in settings.items():
             self.config.test_dataloader.dataset[key] = value
-        return problems(verify(self.config))
+        return problems(check_dataset(self.config))
 
 
-def problems(report: Report) -> dict[str, str]:
+def problems(report: CheckedDataset) -> dict[str, str]:
     wrong = [finding for finding in report.findings if finding.problem]
     assert all(finding.mend for finding in wrong)
     assert report.sound == (not wrong)

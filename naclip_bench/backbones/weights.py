@@ -64,6 +64,11 @@ def load_clip(
     return LoadedCLIP(model, architecture.name, name, _hash(state), architecture.quick_gelu, random, found_colors)
 
 
+def parameters_of(architecture: Architecture) -> int:
+    """Count the parameters of an architecture, without its weights."""
+    return sum(parameter.numel() for parameter in _build(architecture).parameters())
+
+
 def random_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights for a CLIP of any size with no download: each parameter drawn from the crc32 of its name.
 

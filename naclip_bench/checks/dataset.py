@@ -22,7 +22,7 @@ from .start import lone_masks
 
 
 @dataclass
-class Report:
+class CheckedDataset:
     """What the check of a dataset came to.
 
     Attributes:
@@ -42,7 +42,7 @@ class Report:
         return not any(finding.problem for finding in self.findings)
 
 
-def verify(config: Config, quick: bool = False) -> Report:
+def check_dataset(config: Config, quick: bool = False) -> CheckedDataset:
     """Check the dataset of a config.
 
     Args:
@@ -56,15 +56,17 @@ def verify(config: Config, quick: bool = False) -> Report:
     try:
         dataset = open_dataset(settings)
     except BenchError as error:
-        return Report(config.dataset, [Finding('folders and list', str(error), 'tools/prepare_data.py makes them')])
+        return CheckedDataset(
+            config.dataset, [Finding('folders and list', str(error), 'naclip-bench data prepare makes them')]
+        )
     try:
         check_labels_of(dataset)
     except BenchError as error:
-        return Report(config.dataset, [Finding('settings', str(error), 'see docs/adding_a_dataset.md')])
+        return CheckedDataset(config.dataset, [Finding('settings', str(error), 'see docs/adding_a_dataset.md')])
     if is_drawn(settings):
-        return Report(config.dataset, [Finding('drawn by code, no files')], dataset.metainfo['classes'])
+        return CheckedDataset(config.dataset, [Finding('drawn by code, no files')], dataset.metainfo['classes'])
     names = image_names(dataset)
-    report = Report(config.dataset, [Finding('folders and list')], dataset.metainfo['classes'])
+    report = CheckedDataset(config.dataset, [Finding('folders and list')], dataset.metainfo['classes'])
     deviation = None if split is None else Deviation.of(names, split)
     if deviation is not None:
         report.findings.append(_official(deviation, names))

@@ -81,7 +81,7 @@ KINDS = (
     Kind('ADE20K of 847 classes', 'ade20k', 846, ANY),
 )
 
-AS_IN_ARCHIVE = 'take them unchanged from their archive or from tools/prepare_data.py'
+AS_IN_ARCHIVE = 'take them unchanged from their archive or from naclip-bench data prepare'
 SWAPPED = 'two datasets are swapped: put each into its own folder, see docs/data.md'
 
 
@@ -135,5 +135,5 @@ def _mend(own: Kind, seen: Kind) -> str:
         if seen.top == own.top + 1:
             return 'their label 0 is no class: set reduce_zero_label=True in the config'
         if seen.top > own.top:
-            return 'convert them: tools/prepare_data.py'
+            return 'convert them: naclip-bench data prepare'
     return SWAPPED

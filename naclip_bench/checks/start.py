@@ -46,7 +46,7 @@ def _raise(finding: Finding) -> None:
 
 
 def cheap_findings(dataset: BaseDataset) -> list[Finding]:
-    """The checks of :func:`verify` that take no time, on a dataset whose files are all there."""
+    """The checks of :func:`check_dataset` that take no time, on a dataset whose files are all there."""
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     contents = Contents.of(dataset)
     for info in islice(infos, 0, None, max(1, -(-len(infos) // FEW))):

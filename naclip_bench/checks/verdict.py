@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .dataset import Report
+from .dataset import CheckedDataset
 
 #: Columns that a class takes in the histogram.
 WIDTH = 40
 
 
-def print_report(report: Report) -> None:
+def print_verdict(report: CheckedDataset) -> None:
     """Print the findings, the class histogram, the fingerprint and, last, the verdict."""
     console = Console(highlight=False)
     table = Table(title=Text(report.key), title_justify='left')
@@ -33,13 +33,13 @@ def print_report(report: Report) -> None:
     console.print(Text(verdict(report)), soft_wrap=True)
 
 
-def verdict(report: Report) -> str:
+def verdict(report: CheckedDataset) -> str:
     """The result in a line: ``voc21: sound``."""
     failed = len({finding.check for finding in report.findings if finding.problem})
     return f'{report.key}: {failed} check{"s" * (failed > 1)} failed' if failed else f'{report.key}: sound'
 
 
-def _print_histogram(console: Console, report: Report) -> None:
+def _print_histogram(console: Console, report: CheckedDataset) -> None:
     side_by_side = max(1, console.width // WIDTH)
     table = Table(box=None, padding=(0, 1))
     for _ in range(side_by_side):
@@ -53,7 +53,7 @@ def _print_histogram(console: Console, report: Report) -> None:
     console.print(table)
 
 
-def _rows(report: Report) -> Iterator[tuple[str | Text, str, str]]:
+def _rows(report: CheckedDataset) -> Iterator[tuple[str | Text, str, str]]:
     contents = report.contents
     pixels, images = (sums[np.array(contents.scored)] for sums in (contents.pixels, contents.images))
     yield from zip(map(Text, report.classes), map('{:,}'.format, pixels), map('{:,}'.format, images), strict=True)

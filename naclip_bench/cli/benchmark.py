@@ -33,7 +33,6 @@ def main(arguments: Namespace) -> None:
             configs[method] = load_pair(method, dataset, *settings_of(arguments))
         print_costs(costs(configs, arguments.limit))
         return
-    from ..evaluation.report import print_benchmark
-    from ..speed.against_plain import benchmark
+    from ..speed.against_plain import benchmark, print_benchmark
 
     print_benchmark(config, benchmark(config, arguments.limit, not arguments.no_plain))

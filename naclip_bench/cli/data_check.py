@@ -25,12 +25,12 @@ def main(arguments: Namespace) -> int:
     from ..configuration import dataset_config, load_config, register
 
     register()
-    from ..checks.dataset import verify
-    from ..checks.verdict import print_report
+    from ..checks.dataset import check_dataset
+    from ..checks.verdict import print_verdict
 
     sound = True
     for config in [load_config(dataset_config(name), arguments.data_root) for name in arguments.datasets]:
-        report = verify(config, arguments.quick)
-        print_report(report)
+        report = check_dataset(config, arguments.quick)
+        print_verdict(report)
         sound &= report.sound
     return 0 if sound else 1

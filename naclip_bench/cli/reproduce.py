@@ -21,6 +21,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     add('tables', nargs='*', metavar='TABLE', help='naclip/table1, ... (see the list), or "all"')
     add('--method', metavar='METHODS', help='a table of these methods, comma between them, on each --dataset')
     add('--dataset', metavar='DATASETS', help='of --method: datasets, comma between them')
+    add(
+        '--add-row',
+        nargs='+',
+        action='append',
+        default=[],
+        metavar='WORD',
+        help='a row more in every table: a method (or official/METHOD), and KEY=VALUE settings of it; repeatable',
+    )
     add('--datasets', nargs='+', metavar='NAME', help='only these datasets')
     add('--rows', nargs='+', metavar='ROW', help='only these rows: by name, name and settings, or a part of the name')
     add_part(parser)
@@ -51,7 +59,7 @@ def main(arguments: Namespace) -> int:
     from ..tables.formats import print_plan, print_report, write_report
     from ..tables.plan import Options, make_plan
     from ..tables.report import make_report
-    from ..tables.tables import find_tables, table_of_methods
+    from ..tables.tables import find_tables, table_of_methods, with_rows
 
     tables = find_tables(arguments.tables)
     if arguments.method or arguments.dataset:
@@ -61,6 +69,7 @@ def main(arguments: Namespace) -> int:
         for pair in product(methods, datasets):
             check_pair(*pair)
         tables.append(table_of_methods(methods, datasets))
+    tables = [with_rows(table, arguments.add_row) for table in tables]
     if not tables:
         raise BenchError('name a table, or give --method and --dataset')
     options = Options(

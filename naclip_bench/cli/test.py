@@ -25,8 +25,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def main(arguments: Namespace) -> None:
     name, config = config_of(arguments)
     from ..evaluation.leaf import Leaf, Selection
+    from ..evaluation.printed import print_result
     from ..evaluation.processes import join_processes
-    from ..evaluation.report import print_result
     from ..evaluation.single import Outputs, run_single
     from ..evaluation.store import Store
 

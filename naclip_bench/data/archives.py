@@ -30,7 +30,7 @@ MOST_LINKS = 40
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError)
 
 
-class Contents(ABC):
+class Archive(ABC):
     """The files of an archive or a folder.
 
     ``files`` maps each file's path inside, parts joined by ``/``, to how it is read. Links to other files inside are
@@ -61,7 +61,7 @@ class Contents(ABC):
         """Let go of the archive."""
 
 
-class Folder(Contents):
+class Folder(Archive):
     """A folder that was unpacked already; files are linked where the file system can."""
 
     def __init__(self, path: Path) -> None:
@@ -99,7 +99,7 @@ class SingleFile(Folder):
         return {self.path.name: self.path}
 
 
-class Packed(Contents):
+class Packed(Archive):
     """An archive, looked through before anything of it is written.
 
     Raises:
@@ -231,7 +231,7 @@ def readable(path: Path) -> Iterator[None]:
         raise BenchError(f'cannot unpack {path}: {error}; unpack it yourself and give the folder') from None
 
 
-def open_contents(path: Path) -> Contents:
+def open_archive(path: Path) -> Archive:
     """Look through an archive, a folder, or a file that stands for itself.
 
     Raises:

@@ -9,16 +9,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from ..console import amount
 from ..parallel import LOG_EVERY
-
-
-def amount(size: float) -> str:
-    """Bytes as people say them: ``'1.3 GB'``."""
-    units = ['bytes', 'kB', 'MB', 'GB']
-    while size >= 1000 and len(units) > 1:
-        size /= 1000
-        units.pop(0)
-    return f'{size:.0f} {units[0]}' if size >= 100 or units[0] == 'bytes' else f'{size:.1f} {units[0]}'
 
 
 @contextmanager

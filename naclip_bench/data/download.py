@@ -17,9 +17,10 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from ..console import amount
 from ..errors import BenchError
 from ..files import writing, written_beside
-from .byte_progress import amount, byte_progress
+from .byte_progress import byte_progress
 
 CHUNK = 1 << 20
 

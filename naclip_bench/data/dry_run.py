@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from ..console import amount
 from ..datasets.check import layout
 from ..errors import BenchError
-from .byte_progress import amount
 from .prepare import (
     Found,
     check_absent,

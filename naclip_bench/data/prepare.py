@@ -15,14 +15,14 @@ from ..checks.start import build_dataset
 from ..configuration import DATA
 from ..errors import BenchError, disk_fault
 from ..optional import needed
-from .archives import Contents, Folder, open_contents, readable
+from .archives import Archive, Folder, open_archive, readable
 from .download import download, state_of
 from .lock import locked
 from .recipes import Recipe, Source
 from .unpacking import find_files, unpack
 
 #: Where a source is: archive or folder, and the path in it of each file by its path below the official folder.
-Found = tuple[Contents, dict[str, str]]
+Found = tuple[Archive, dict[str, str]]
 
 
 def prepare(recipe: Recipe, given: Sequence[Path], data_root: Path) -> None:
@@ -81,7 +81,7 @@ def dataset_of(benchmark: str, data_root: Path, seg_map_suffix: str = '') -> tup
     return dataset, config.images
 
 
-def verify(benchmark: str, data_root: Path, seg_map_suffix: str = '') -> ConfigDict:
+def check_dataset(benchmark: str, data_root: Path, seg_map_suffix: str = '') -> ConfigDict:
     """The same, every image and mask of it seen to be there.
 
     Raises:
@@ -123,7 +123,7 @@ def check_absent(recipe: Recipe, found: Collection[Source], given: Sequence[Path
     return absent
 
 
-def only_needed(source: Source, contents: Contents, names: Mapping[str, str]) -> Mapping[str, str]:
+def only_needed(source: Source, contents: Archive, names: Mapping[str, str]) -> Mapping[str, str]:
     """Of the files of a source those that the benchmarks need.
 
     Raises:
@@ -160,7 +160,7 @@ def find_sources(recipe: Recipe, given: Sequence[Path], data_root: Path, stack: 
     for source in recipe.sources:
         for benchmark in source.shared if source not in found else ():
             with suppress(BenchError):
-                contents = Folder(Path(verify(benchmark, data_root).data_root))
+                contents = Folder(Path(check_dataset(benchmark, data_root).data_root))
                 if names := find_files(contents, source.files, source.folder):
                     found[source] = contents, names
                     break
@@ -171,7 +171,7 @@ def _look_into(recipe: Recipe, path: Path, stack: ExitStack) -> dict[Source, Fou
     """The sources in what the user gave; in the folder around it, where it is itself a folder of the dataset."""
     inner = {part for source in recipe.sources for glob in source.files for part in glob.split('/')[:-1]}
     for place in (path, path.resolve().parent) if path.is_dir() and path.resolve().name in inner else (path,):
-        contents = stack.enter_context(closing(open_contents(place)))
+        contents = stack.enter_context(closing(open_archive(place)))
         held = {source: find_files(contents, source.files, source.folder) for source in recipe.sources}
         if any(held.values()):
             return {source: (contents, names) for source, names in held.items() if names}
@@ -179,7 +179,7 @@ def _look_into(recipe: Recipe, path: Path, stack: ExitStack) -> dict[Source, Fou
     raise BenchError(f'--from: {path} holds {"neither" if len(recipe.sources) > 1 else "no"} {expected}')
 
 
-def _first_file(contents: Contents, names: dict[str, str]) -> Path:
+def _first_file(contents: Archive, names: dict[str, str]) -> Path:
     """Tells whether two folders, one in the other, gave the same files."""
     return (contents.path / min(names.values())).resolve()
 
@@ -196,7 +196,7 @@ def read_download(source: Source, target: Path, stack: ExitStack) -> Found:
     Raises:
         BenchError: nothing.
     """
-    contents = stack.enter_context(closing(open_contents(target)))
+    contents = stack.enter_context(closing(open_archive(target)))
     if names := find_files(contents, source.files, source.folder):
         return contents, names
     raise BenchError(f'{target} holds no {_files_of(source)}; delete it')
@@ -226,7 +226,7 @@ def verified(recipe: Recipe, data_root: Path) -> list[str]:
     """
     lines = []
     for benchmark in recipe.benchmarks:
-        folder = verify(benchmark, data_root, recipe.seg_map_suffix).data_root
+        folder = check_dataset(benchmark, data_root, recipe.seg_map_suffix).data_root
         command = ['naclip-bench', 'test', f'naclip_{benchmark}', *_at(data_root)]
         if recipe.seg_map_suffix:
             command += ['--cfg-options', f'test_dataloader.dataset.seg_map_suffix={recipe.seg_map_suffix}']

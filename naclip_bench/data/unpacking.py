@@ -7,9 +7,10 @@ import shutil
 from collections.abc import Mapping, Sized
 from pathlib import Path
 
+from ..console import amount
 from ..errors import BenchError
-from .archives import Contents, Packed
-from .byte_progress import amount, byte_progress
+from .archives import Archive, Packed
+from .byte_progress import byte_progress
 
 #: An archive that says it holds this many times its own size, and more than BOMB_BYTES, is no archive of images.
 BOMB_RATIO, BOMB_BYTES = 100, 10**9
@@ -23,7 +24,7 @@ def _pattern(glob: str) -> re.Pattern:
     return re.compile(rf'(?P<root>(?:[^/]+/)*?)(?:{inside})')
 
 
-def find_files(contents: Contents, wanted: Mapping[str, int], folder: str) -> dict[str, str] | None:
+def find_files(contents: Archive, wanted: Mapping[str, int], folder: str) -> dict[str, str] | None:
     """The files of a dataset in ``contents``, whatever folders lie around them.
 
     Args:
@@ -68,7 +69,7 @@ def is_there(target: Path, size: int) -> bool:
     return target.is_file() and target.stat().st_size == size
 
 
-def unpack(contents: Contents, names: Mapping[str, str], folder: Path) -> None:
+def unpack(contents: Archive, names: Mapping[str, str], folder: Path) -> None:
     """Bring files to ``folder``; those that are there from an interrupted run are left.
 
     Args:

@@ -6,8 +6,7 @@ import copy
 import ctypes
 import gc
 import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,17 +15,19 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import MODELS
+from rich.table import Column, Table
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..checks.start import build_dataset
+from ..console import print_whole, screen
 from ..errors import BenchError
 from ..evaluation.confusion import confusion_matrix
 from ..evaluation.leaf import Leaf, Selection
 from ..evaluation.opened import Pass
+from ..evaluation.record import RANDOM_WEIGHTS, device_record
 from ..inference.windows import Windows
 from ..methods.base import TrainingFreeSegmentor
-from ..timing import STOPWATCH
+from ..timing import STOPWATCH, product_rate
 from .plain import plain_decide, plain_logits, plain_pamr
 
 
@@ -124,6 +125,39 @@ def benchmark(config: Config, limit: int, with_plain: bool = True) -> Measured:
     return measured
 
 
+def print_benchmark(config: Config, measured: Measured) -> None:
+    """Print a benchmark run: stages, rates, memory, and the plain way beside ours."""
+    console = screen()
+    table = Table('stage', *(Column(name, justify='right') for name in ('seconds', 'share', 'plain way (fp32)')))
+    for stage, seconds in measured.stages.items():
+        plain = measured.plain.get(stage)
+        share = f'{100 * seconds / measured.seconds:.1f} %'
+        table.add_row(stage, f'{seconds:.3f}', share, f'{plain:.3f}' if plain is not None else '')
+    table.add_row('text, once', f'{measured.text:.3f}', '', '')
+    print_whole(console, table)
+    if config.model.backbone.get('pretrained') is None:
+        console.print(RANDOM_WEIGHTS, style='bold red')
+    precision, device = config.model.backbone.get('precision', 'fp32'), device_record(measured.device)
+    lines = [
+        f'{config.dataset}, {config.model.type}, {precision}, {device["name"]}, {device["threads"]} threads',
+        f'{measured.images} images, {measured.windows} windows in {measured.seconds:.2f} s: '
+        f'{measured.windows / measured.seconds:.2f} windows/s, {measured.images / measured.seconds:.2f} images/s',
+        f'trunk {measured.trunk_rate / 1e9:.0f} GFLOP/s, '
+        f'{100 * measured.trunk_rate / measured.matrix_rate:.0f} % of a matrix product '
+        f'({measured.matrix_rate / 1e9:.0f} GFLOP/s in this run)',
+        f'everything but the trunk: {100 * (1 - measured.stages["trunk"] / measured.seconds):.1f} % of the time',
+        f'peak memory above the weights: {measured.peak / 2**20:.0f} MiB',
+    ]
+    if measured.ratios:
+        lines += [
+            f'against the plain way: {statistics.median(measured.ratios):.2f}x end to end, '
+            f'{statistics.median(measured.stitch_ratios):.1f}x in stitch+decide (medians over the batches); '
+            f'{100 * measured.agreement:.4f} % of labels equal',
+        ]
+    for line in lines:
+        console.print(line, markup=False)
+
+
 @contextmanager
 def stages_of(total: dict[str, float]) -> Iterator[dict[str, float]]:
     """Seconds of each stage in a block of work, known behind it, and added to ``total``."""
@@ -176,28 +210,8 @@ def _matrix_rate(model: TrainingFreeSegmentor, device: torch.device) -> float:
     batch = model.batch_of_windows(device)
     tokens = backbone.native_grid[0] * backbone.native_grid[1] + 1
     side = 2048 if device.type == 'cpu' else 8192
-    best = 0.0
-    for rows, inner, columns in ((batch * tokens, backbone.width, hidden), (side, side, side)):
-        left = torch.randn(rows, inner, device=device, dtype=backbone.dtype)
-        right = torch.randn(columns, inner, device=device, dtype=backbone.dtype)
-        F.linear(left, right)
-        seconds = seconds_of(lambda left=left, right=right: F.linear(left, right), device, 3)
-        best = max(best, 2 * rows * inner * columns / seconds)
-    return best
-
-
-def seconds_of(work: Callable[[], object], device: torch.device, times: int) -> float:
-    """Median seconds of ``work``, the device waited for."""
-    taken = []
-    for _ in range(times):
-        if device.type == 'cuda':
-            torch.cuda.synchronize(device)
-        begin = time.perf_counter()
-        work()
-        if device.type == 'cuda':
-            torch.cuda.synchronize(device)
-        taken.append(time.perf_counter() - begin)
-    return statistics.median(taken)
+    shapes = ((batch * tokens, backbone.width, hidden), (side, side, side))
+    return max(product_rate(*shape, backbone.dtype, device) for shape in shapes)
 
 
 class PeakMemory:

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.table import Table
 
-from ..checks.dataset import verify
+from ..checks.dataset import check_dataset
 from ..configuration import load_config
 from ..console import print_whole
 from ..data.coco import CATEGORIES, UNUSED_CATEGORIES, convert_coco_stuff
@@ -100,7 +100,7 @@ def _works(sources: Path, names: list[str]) -> dict[str, Callable[[Path], object
     """What is timed, by its name; each is given a data root without its results."""
 
     def check(_: Path) -> None:
-        report = verify(load_config('naclip_coco_stuff', str(sources / 'checked')))
+        report = check_dataset(load_config('naclip_coco_stuff', str(sources / 'checked')))
         if len(names) != report.contents.masks:
             raise BenchError('the check did not see every image')
 

@@ -14,7 +14,7 @@ from ..evaluation.leaf import Leaf
 from ..evaluation.run import Result
 from .bootstrap import RESAMPLES, Images, Paired, paired
 from .plan import Plan
-from .tables import Row, find_table
+from .tables import Row
 
 #: Images that are shown of a comparison.
 SHOWN = 8
@@ -116,7 +116,7 @@ def find_row(plan: Plan, wanted: str, option: str) -> Compared:
             known.setdefault((cell.table, cell.row), {})[cell.dataset] = cell.leaf
     found = {}
     for (key, row), leaves in known.items():
-        table = find_table(key)
+        table = plan.tables[key]
         if table.calls(row, wanted):
             found[key, table.label(row)] = Compared(table.label(row), leaves)
     if not found:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from rich import box
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
-from ..console import print_whole
+from ..console import amount, duration, print_whole, screen
 from ..files import written_beside
+from ..timing import product_rate
 from .compare import Comparison
+from .estimate import Estimate, estimate
 from .html import as_html
 from .papers import PAPERS
-from .plan import Options, Plan, estimate
+from .plan import Options, Plan
 from .report import MEAN, Block, Line, Number, Report, text
 
 #: Version of the JSON report; raised whenever a key changes its meaning. Described in docs/reproduce.md.
@@ -26,7 +30,7 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Shown:
+class PrintedLine:
     """A line of a printed table: ``texts`` and the ``marks`` behind each, by column."""
 
     label: str
@@ -35,34 +39,36 @@ class Shown:
     marks: list[str]
 
 
-def printed(block: Block) -> list[list[Shown]]:
+def printed(block: Block) -> list[list[PrintedLine]]:
     """The lines of each row: the paper's, ours and the difference; of a cited row the paper's alone."""
     return [_lines(block, line) for line in block.lines]
 
 
-def _lines(block: Block, line: Line) -> list[Shown]:
+def _lines(block: Block, line: Line) -> list[PrintedLine]:
     numbers = [line.numbers.get(dataset, Number(None, None, block.digits)) for dataset in block.datasets]
     nothing = [''] * len(numbers)
     paper = [number.paper_text for number in numbers]
     if line.row.cited:
-        return [Shown(line.label, 'cited', paper, nothing)]
+        return [PrintedLine(line.label, 'cited', paper, nothing)]
     marks = [number.marks if number.ours is not None else '' for number in numbers]
     values = [text(number.ours, block.digits) for number in numbers]
     ours = f'ours ({line.protocol})' if line.protocol else 'ours'
     if all(number.paper is None for number in numbers):
-        return [Shown(line.label, ours, values, marks)]
+        return [PrintedLine(line.label, ours, values, marks)]
     differences = [text(number.difference, block.digits, '+') for number in numbers]
     both = zip(marks, numbers, strict=True)
     return [
-        Shown(line.label, 'paper', paper, nothing),
-        Shown('', ours, values, marks),
-        Shown('', 'difference', differences, [mark if number.difference is not None else '' for mark, number in both]),
+        PrintedLine(line.label, 'paper', paper, nothing),
+        PrintedLine('', ours, values, marks),
+        PrintedLine(
+            '', 'difference', differences, [mark if number.difference is not None else '' for mark, number in both]
+        ),
     ]
 
 
 def print_plan(plan: Plan, options: Options) -> None:
     """Print what a plan would compute: passes over the images, trunk passes, windows."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = screen()
     runs = [cell for cell in plan.cells if cell.leaf is not None]
     cited = sum(bool(cell.row.cited) for cell in plan.cells)
     formulas = sum(cell.closed_form is not None for cell in plan.cells)
@@ -86,17 +92,38 @@ def print_plan(plan: Plan, options: Options) -> None:
         )
     if not all(of.exact for of in estimates):
         console.print('~ no images there: as many as the benchmark has, each 500 x 375')
+    if estimates:
+        _print_cost(console, estimates)
+
+
+#: What of a matrix product's rate the vision tower reaches end to end; see docs/performance.md.
+REACHED = {'cpu': 0.8, 'cuda': 0.45}
+
+
+def _print_cost(console: Console, estimates: Sequence[Estimate]) -> None:
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    side = 2048 if device.type == 'cpu' else 8192
+    rate = product_rate(side, side, side, torch.float32, device)
+    flops = sum(of.flops for of in estimates)
+    console.print(
+        f'about {duration(flops / rate / REACHED[device.type])} here in fp32, one process: {flops / 1e12:,.1f} TFLOP at '
+        f'{rate / 1e9:,.0f} GFLOP/s, measured now; refinement and what methods add come on top, up to as much again'
+    )
+    weights = dict(of.weights for of in estimates)
+    shown = ', '.join(f'{name} ({amount(size)})' for name, size in weights.items() if size)
+    memory = amount(max(weights.values()) + 0.5e9)
+    console.print(f'memory about {memory}; weights to download unless they are in the cache: {shown or "none"}')
 
 
 def print_report(report: Report) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = screen()
     for block in report.blocks:
         columns = (Column(name, justify='right', no_wrap=True) for name in block.datasets)
         table = Table('', '', *columns, title=block.title, title_justify='left', box=box.SIMPLE_HEAD)
         for lines in printed(block):
             for line in lines:
                 values = (f'{value} {marks}'.strip() for value, marks in zip(line.texts, line.marks, strict=True))
-                table.add_row(line.label, line.what, *values, end_section=line is lines[-1])
+                table.add_row(Text(line.label), line.what, *values, end_section=line is lines[-1])
         print_whole(console, table)
         for note in block.notes():
             console.print(note, markup=False)

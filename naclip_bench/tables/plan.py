@@ -12,17 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmengine.config import Config
-from mmseg.registry import MODELS
-from PIL import Image
-
-from ..checks.start import build_dataset
 from ..configuration import config_names, load_config
-from ..datasets.check import image_names, is_drawn, select
 from ..errors import BenchError, did_you_mean
 from ..evaluation.leaf import Leaf, Selection
 from ..evaluation.opened import Pass, passes_of
-from ..inference.windows import Windows
 from .papers import Value
 from .tables import Row, TableSpec
 
@@ -69,6 +62,7 @@ class Cell:
 class Plan:
     cells: list[Cell]
     passes: list[Pass]
+    tables: dict[str, TableSpec] = field(default_factory=dict)
 
     @property
     def leaves(self) -> list[Leaf]:
@@ -104,7 +98,7 @@ def make_plan(tables: Sequence[TableSpec], options: Options) -> Plan:
                     cell.leaf = _leaf(row, dataset, options, leaves)
                 if cell.paper is not None or cell.leaf is not None:
                     cells.append(cell)
-    return Plan(cells, passes_of(leaves.values()))
+    return Plan(cells, passes_of(leaves.values()), {table.key: table for table in tables})
 
 
 def _check_datasets(tables: Sequence[TableSpec], options: Options) -> None:
@@ -139,73 +133,3 @@ def _leaf(row: Row, dataset: str, options: Options, leaves: dict[str, Leaf]) -> 
         default=str,
     )
     return leaves.setdefault(content, Leaf(name, config, overrides))
-
-
-@dataclass
-class Estimate:
-    """What a pass costs, before it runs.
-
-    Attributes:
-        images: how many are decoded.
-        trunks: how often the trunk sees each image: once a layout of windows and kind of position embedding.
-        windows: how many go through the trunk, over all of these.
-        separate: how many would, were every leaf run on its own.
-        exact: sizes were read from the images; else an image of 4:3 stood for all.
-    """
-
-    images: int
-    trunks: int
-    windows: int
-    separate: int
-    exact: bool
-
-
-def estimate(pass_: Pass, options: Options) -> Estimate:
-    """Count a pass's windows from its images' sizes."""
-    config = pass_.leaves[0].config
-    sizes, exact = _sizes(config, options)
-    layouts = []
-    for leaf in pass_.leaves:
-        model = leaf.config.model
-        window, stride = model.get('window', 224), model.get('stride', 112)
-        layouts.append((window, stride, MODELS.get(model.type).positions))
-    count = {layout: sum(_windows(size, *layout[:2]) for size in sizes) for layout in set(layouts)}
-    return Estimate(len(sizes), len(count), sum(count.values()), sum(count[layout] for layout in layouts), exact)
-
-
-def _windows(size: tuple[int, int], window: int | None, stride: int) -> int:
-    return len(Windows.over(size, window, stride))
-
-
-def _sizes(config: Config, options: Options) -> tuple[list[tuple[int, int]], bool]:
-    """(height, width) of the images as the model sees them."""
-    dataset = config.test_dataloader.dataset
-    if is_drawn(dataset):
-        built = build_dataset(dataset)
-        names = image_names(built)
-        original = [built.size_of(names[index]) for index in select(names, options.limit, options.subset)]
-        return [_resized(size, dataset.pipeline) for size in original], True
-    root = Path(dataset.data_root)
-    folder = root / dataset.data_prefix.img_path
-    paths = sorted(folder.rglob(f'*{dataset.img_suffix}'))
-    if dataset.get('ann_file') and (root / dataset.ann_file).is_file():
-        names = set((root / dataset.ann_file).read_text().split())
-        paths = [path for path in paths if path.name.removesuffix(dataset.img_suffix) in names]
-    if paths:
-        names = [path.relative_to(folder).as_posix().removesuffix(dataset.img_suffix) for path in paths]
-        paths = [paths[index] for index in select(names, options.limit, options.subset, dataset.img_suffix)]
-        original = [Image.open(path).size[::-1] for path in paths]
-    else:
-        original = [(375, 500)] * min(config.images, options.limit or config.images)
-    return [_resized(size, dataset.pipeline) for size in original], bool(paths)
-
-
-def _resized(size: tuple[int, int], pipeline: Sequence[dict]) -> tuple[int, int]:
-    for step in pipeline:
-        if step['type'] == 'Resize':
-            longest, shortest = max(step['scale']), min(step['scale'])
-            factor = min(longest / max(size), shortest / min(size))
-            return tuple(int(side * factor + 0.5) for side in size)
-        if step['type'] == 'CentralSquare':
-            return step['size'], step['size']
-    return size

@@ -115,7 +115,7 @@ def select_expected(expected: Sequence[Expected], words: Sequence[str] | None) -
     """
     names = {entry.config for entry in expected}
     if not names:
-        raise BenchError('there are no expected values; record some: tools/regress.py --record CONFIG')
+        raise BenchError('there are no expected values; record some: naclip-bench regress --record CONFIG')
     for word in words or ():
         if not any(word.lower() in name.lower() for name in names):
             raise BenchError(f'--select: no config with an expected value holds "{word}"{did_you_mean(word, names)}')
@@ -247,7 +247,7 @@ def store_for(folder: Path | None) -> Iterator[Store]:
 # ---- comparing and recording
 
 
-def compare(expected: Expected, outcome: Outcome) -> str | None:
+def fault_of(expected: Expected, outcome: Outcome) -> str | None:
     """What is wrong, in one line; None: nothing."""
     if isinstance(outcome, BenchError):
         return bench_error_in(outcome)
@@ -277,7 +277,7 @@ def regress(
     ]
     outcomes = dict(zip(asked, run_all(asked, data_root, store), strict=True))
     for one, outcome in outcomes.items():
-        wrong = compare(one.recorded, outcome)
+        wrong = fault_of(one.recorded, outcome)
         if wrong:
             yield 'FAIL', f'{one.title}: {wrong}'
         else:

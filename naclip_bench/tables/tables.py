@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from ..configuration import parse_settings
 from ..errors import BenchError, did_you_mean
 from .closed_forms import patches_above
 from .papers import Value, of_table
@@ -451,6 +452,18 @@ def table_of_methods(methods: Sequence[str], datasets: Sequence[str]) -> TableSp
     """A table that no paper has: each of ``methods`` on each of ``datasets``, by their names."""
     rows = tuple(Row(method, config=f'{method}_{{dataset}}') for method in methods)
     return TableSpec('own/methods', 'methods that were asked for', rows, tuple(datasets), mean=len(datasets) > 1)
+
+
+def with_rows(table: TableSpec, added: Sequence[Sequence[str]]) -> TableSpec:
+    """Add rows to a table: each a method's name, and settings of it as ``KEY=VALUE``.
+
+    with_rows(find_table('naclip/table1'), [['naclip', 'model.sigma=3']])
+    """
+    rows = tuple(
+        Row(method, ' '.join(settings), f'{method}_{{dataset}}', parse_settings(settings))
+        for method, *settings in added
+    )
+    return replace(table, rows=(*table.rows, *rows))
 
 
 #: Every table by its key.

@@ -1,0 +1,55 @@
+"""A result on the terminal: its tables, its summary, and what it stands on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from ..console import print_whole, screen
+from .record import RANDOM_WEIGHTS
+
+
+def print_result(record: dict, path: Path) -> None:
+    """Print a result record.
+
+    Args:
+        record: see docs/result.md.
+        path: where it was written.
+    """
+    console = screen()
+    table = Table('class')
+    for name in ('IoU', 'Acc', 'pixels'):
+        table.add_column(name, justify='right')
+    for row in record['per_class']:
+        # Class names are text, whatever brackets are in them.
+        table.add_row(Text(row['class']), _percent(row['IoU']), _percent(row['Acc']), f'{row["pixels"]:,}')
+    print_whole(console, table)
+    metrics, settings, images, times = (record[key] for key in ('metrics', 'settings', 'images', 'times'))
+    console.print('   '.join(f'[bold]{name} {_percent(value)}[/bold]' for name, value in metrics.items()))
+    protocol = record['protocol']
+    if record['overrides']:
+        protocol += ', changed: ' + ', '.join(f'{key}={value}' for key, value in record['overrides'].items())
+    console.print(f'{record["method"]} on {record["dataset"]}, protocol {protocol}', markup=False)
+    official = images['official']
+    part = '' if images['count'] == official else f' of {official:,}: a part, not the benchmark'
+    listed = images['official_list']
+    if listed and (listed['missing'] or listed['extra']):
+        part += f'; of the list "{listed["name"]}" {listed["missing"]:,} are missing, {listed["extra"]:,} are extra'
+    console.print(
+        f'{images["count"]} images{part}; '
+        f'{settings["arch"]}, weights {settings["weights"]} ({record["hashes"]["weights"][:8]}), '
+        f'{settings["precision"]}',
+        markup=False,
+    )
+    stages = ', '.join(f'{stage} {seconds:.1f}' for stage, seconds in times['stages'].items())
+    console.print(f'{times["wall"]:.1f} s on {record["device"]["name"]} ({stages}); {path}', markup=False)
+    if record.get('note'):
+        console.print(record['note'], style='bold yellow', markup=False)
+    if record['random_weights']:
+        console.print(RANDOM_WEIGHTS, style='bold red')
+
+
+def _percent(value: float | None) -> str:
+    return '-' if value is None else f'{value:.2f}'

@@ -14,7 +14,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from unittest.mock import patch
 
 from .bundled import PACKAGE, PRETRAINED, SUBSETS
 from .configuration import dataset_bases, method_bases, read_base
@@ -127,6 +126,12 @@ def _known_weights() -> ModuleType:
     # A copy under another name: a package without content around it, and no torch behind safetensors.
     package = ModuleType('_weights_of_open_clip')
     package.__path__ = find_spec('open_clip').submodule_search_locations
-    absent = {} if 'torch' in sys.modules else {'safetensors.torch': None}
-    with patch.dict(sys.modules, {package.__name__: package, **absent}):
+    sys.modules[package.__name__] = package
+    without_torch = 'safetensors.torch' not in sys.modules
+    if without_torch:
+        sys.modules['safetensors.torch'] = None
+    try:
         return import_module(f'{package.__name__}.pretrained')
+    finally:
+        if without_torch:
+            del sys.modules['safetensors.torch']

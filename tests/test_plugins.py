@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -306,3 +307,13 @@ def test_every_file_of_the_suite_imports():
     register()
     assert methods.BROKEN == {}
     assert all(isinstance(base, Path) for base in (*method_bases().values(), *dataset_bases().values()))
+
+
+def test_the_method_of_the_guide_runs(bench, capfd):
+    """As docs/adding_a_method.md prints it."""
+    lines = (CONFIGS.parent / 'docs' / 'adding_a_method.md').read_text('utf-8').split('## Outside of the package')[1]
+    code = lines.split('`my_method.py`:\n')[1].split('`--import')[0]
+    Path('my_method.py').write_text(textwrap.dedent(code))
+    words = bench.arguments('--import', 'my_method.py', '--limit', '1', config='mymethod_voc21')
+    ended = run_here(capfd, words, TOOLS / 'test.py')
+    assert ended.code == 0, ended.stderr

@@ -24,9 +24,7 @@ def join_processes(launcher: str) -> None:
     if launcher == 'none':
         return
     if launcher == 'pytorch' and 'RANK' not in os.environ:
-        raise BenchError(
-            '--launcher pytorch is for torchrun: torchrun --nproc_per_node=2 -m naclip_bench test CONFIG ...'
-        )
+        raise BenchError('--launcher pytorch is for torchrun: torchrun --nproc_per_node=2 -m naclip_bench test ...')
     if torch.cuda.is_available():
         init_dist(launcher)
     elif launcher != 'pytorch':

@@ -106,8 +106,8 @@ def _print_cost(console: Console, estimates: Sequence[Estimate]) -> None:
     rate = product_rate(side, side, side, torch.float32, device)
     flops = sum(of.flops for of in estimates)
     console.print(
-        f'about {duration(flops / rate / REACHED[device.type])} here in fp32, one process: {flops / 1e12:,.1f} TFLOP at '
-        f'{rate / 1e9:,.0f} GFLOP/s, measured now; refinement and what methods add come on top, up to as much again'
+        f'about {duration(flops / rate / REACHED[device.type])} here in fp32, one process: {flops / 1e12:,.1f} TFLOP '
+        f'at {rate / 1e9:,.0f} GFLOP/s, measured now; refinement and what methods add come on top, up to as much again'
     )
     weights = dict(of.weights for of in estimates)
     shown = ', '.join(f'{name} ({amount(size)})' for name, size in weights.items() if size)

@@ -65,7 +65,7 @@ def over_cores(work: Callable[[Job], Result], jobs: Sequence[Job], what: str, fo
 
 def _shown(results: Iterable[Result], count: int, what: str) -> Iterator[Result]:
     console = Console(stderr=True)
-    columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = TextColumn('{task.description}', markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         last_line = time.monotonic()
         for done, result in enumerate(bar.track(results, count, description=what), 1):

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 from tiny import COMMAND, TinyBench, run_here
 
+from naclip_bench.bundled import CONFIGS
 from naclip_bench.datasets.loading import LoadImage
 from naclip_bench.evaluation.overlay import FONT_SIZE, MARGIN, OPACITY, SMALL, draw, palette
 
@@ -91,3 +92,25 @@ def test_methods_side_by_side(tmp_path, capfd):
     assert outcome.stdout.split() == [str(tmp_path / 'drawn' / f'{name}.png') for name in bench.names]
     with Image.open(tmp_path / 'drawn' / 'p1.png') as canvas:
         assert canvas.width == 4 * 96 * 3 + 5 * MARGIN
+
+
+def test_class_names_are_text_and_no_markup(tmp_path, capfd):
+    """Brackets in a name are printed as they are, and end no run."""
+    bench = TinyBench(tmp_path, classes=(0, 3))
+    names = ['car [/front]', '[bold]rear[/bold]', *(f'thing {index}' for index in range(19))]
+    base = [str(CONFIGS / '_base_' / part) for part in ('methods/naclip.py', 'common.py')]
+    (tmp_path / 'names.txt').write_text(''.join(f'{name}\n' for name in names))
+    config = tmp_path / 'own.py'
+    config.write_text(
+        f'_base_ = {base}\n'
+        f"dataset = 'own [/x]'\n"
+        f'model = dict(class_names={str(tmp_path / "names.txt")!r})\n'
+        "test_dataloader = dict(dataset=dict(type='FolderDataset', data_root='data/VOCdevkit/VOC2012',\n"
+        "    ann_file='ImageSets/Segmentation/val.txt', img_suffix='.jpg', seg_map_suffix='.png',\n"
+        f'    class_names={str(tmp_path / "names.txt")!r},\n'
+        "    data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass')))\n"
+    )
+    outcome = bench.run(capfd, '--show-dir', str(tmp_path / 'drawn'), config=str(config))
+    assert outcome.code == 0, outcome.stderr
+    assert 'car [/front]' in outcome.stdout and '[bold]rear[/bold]' in outcome.stdout
+    assert 'own [/x]' in outcome.stdout

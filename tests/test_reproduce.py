@@ -90,3 +90,31 @@ def test_costs_need_the_row_in_every_pass(tmp_path):
     beside = find_row(plan, 'NACLIP backbone=ViT-B/16, post=pamr', '--cost-beside')
     with pytest.raises(BenchError, match='has not the images, sizes or weights of sclip_voc21'):
         sharing(plan, beside, options)
+
+
+def test_a_row_of_ones_own_is_run_and_compared_without_a_file(tmp_path, capfd):
+    bench, out = TinyBench(tmp_path), tmp_path / 'out'
+    row = 'naclip model.sigma=0.5'
+    added = ('--add-row', 'naclip', 'model.sigma=0.5', '--compare', 'Reduced', row, '--out', str(out))
+    ended = command(capfd, bench, *added)
+    assert ended.code == 0, ended.stderr
+    report = json.loads((out / 'table.json').read_text())
+    own = [cell for cell in report['cells'] if cell['row'] == 'naclip']
+    assert [(cell['settings'], cell['dataset']) for cell in own] == [
+        ('model.sigma=0.5', 'voc21'),
+        ('model.sigma=0.5', 'voc20'),
+    ]
+    assert all(cell['paper'] is None and cell['low'] <= cell['ours'] <= cell['high'] for cell in own)
+    assert [each['rows'][1] for each in report['comparisons']] == [row] * 2
+
+
+def test_a_dry_run_says_what_it_takes(tmp_path, capfd):
+    bench = TinyBench(tmp_path)
+    arguments = ['naclip/table1', '--datasets', 'voc21', '--rows', 'NACLIP', '--data-root', bench.folder, '--dry-run']
+    ended = run_here(capfd, arguments, COMMAND)
+    assert (ended.code, ended.stderr) == (0, '')
+    said = ended.stdout.splitlines()[-2:]
+    assert said[0].startswith('about ') and 'TFLOP at' in said[0]
+    assert said[1] == (
+        'memory about 1.1 GB; weights to download unless they are in the cache: ViT-B-16-quickgelu, openai (598 MB)'
+    )

@@ -23,7 +23,7 @@ def byte_progress(what: str, total: int | None, done: int = 0) -> Iterator[Calla
         done: bytes of an earlier run.
     """
     console = Console(stderr=True)
-    columns = TextColumn('{task.description}'), BarColumn(), DownloadColumn()
+    columns = TextColumn('{task.description}', markup=False), BarColumn(), DownloadColumn()
     bar = Progress(
         *columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console, disable=not console.is_terminal
     )

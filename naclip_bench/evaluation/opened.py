@@ -58,7 +58,10 @@ class Pass:
 
 
 def passes_of(leaves: Iterable[Leaf]) -> list[Pass]:
-    """Group leaves by what they share."""
+    """Group leaves by what they share.
+
+    passes_of([Leaf(name, load_config(name)) for name in ('naclip_voc21', 'sclip_voc20')])    # one pass
+    """
     shared: dict[tuple, list[Leaf]] = defaultdict(list)
     folders: dict[tuple, str] = {}
     for leaf in leaves:

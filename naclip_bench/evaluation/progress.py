@@ -61,7 +61,7 @@ class ProgressHook(Hook):
         runner.model.tell = self._tell
         if is_main_process():
             self._bar = Progress(
-                TextColumn('{task.description}'),
+                TextColumn('{task.description}', markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn('{task.fields[speed]}'),

@@ -77,6 +77,9 @@ def run(
 ) -> dict[Leaf, Result]:
     """Compute what the store lacks of the leaves of some passes, and read all of them.
 
+        leaf = Leaf('naclip_voc21', load_config('naclip_voc21'))
+        run(passes_of([leaf]), Selection(limit=4), Store(Path('work_dirs/results')))[leaf].record['metrics']
+
     Everything is checked before anything is computed. Under several processes (see :mod:`.processes`) each computes its
     share of the images, and the first reads and writes the store; the others get no results.
 

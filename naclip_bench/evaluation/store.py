@@ -49,6 +49,9 @@ class Entry:
 class Store:
     """A folder of finished leaves.
 
+        store = Store(Path('work_dirs/results'))
+        store.get(key).cells['2007_000033']    # rows of true class, predicted class, pixels
+
     Args:
         folder: made when the first leaf is computed.
     """

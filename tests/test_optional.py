@@ -85,7 +85,7 @@ def test_library_that_is_there_but_broken_is_not_called_missing(tmp_path, monkey
 
 def test_what_is_imported_is_what_is_required():
     """Whatever else is imported, be it in a function, goes through ``needed``. Ray is an extra of its own."""
-    required = requirements() | requirements('mm') | {'ray'}
+    required = requirements() | requirements('mm')
     found = set()
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
@@ -125,7 +125,7 @@ def test_every_module_imports_without_the_extras():
             if not module.name.endswith('__main__'):
                 importlib.import_module(module.name)
         print(len(sys.modules))"""
-    optional = 'scipy,ijson,pycocotools,cityscapesscripts,matplotlib,jinja2,sklearn,ray,selenium,pytest'
+    optional = 'scipy,ijson,pycocotools,cityscapesscripts,matplotlib,jinja2,sklearn,selenium,pytest'
     environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
     done = subprocess.run(
         [sys.executable, '-W', 'ignore', '-c', code, optional], env=environment, capture_output=True, text=True

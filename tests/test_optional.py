@@ -84,7 +84,7 @@ def test_library_that_is_there_but_broken_is_not_called_missing(tmp_path, monkey
 
 
 def test_what_is_imported_is_what_is_required():
-    """Whatever else is imported, be it in a function, goes through ``needed``. Ray is an extra of its own."""
+    """Whatever else is imported, be it in a function, goes through ``needed``."""
     required = requirements() | requirements('mm')
     found = set()
     for path in SOURCES:

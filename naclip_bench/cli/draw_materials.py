@@ -14,15 +14,17 @@ from ..errors import BenchError
 def draw_sheet(path: Path, columns: int = 10, side: int = 128) -> None:
     """A swatch of every material and ground with its name."""
     import numpy as np
-    from matplotlib.figure import Figure
 
     from ..datasets.materials.scene import paint_afresh
     from ..datasets.materials.textures import GROUNDS, MATERIALS
+    from ..optional import needed
 
     paint = paint_afresh(scale=2)
     textures = {**{texture: words[0] for texture, words in MATERIALS.items()}, **GROUNDS}
     rows = -(-len(textures) // columns)
-    figure = Figure(figsize=(1.4 * columns, 1.6 * rows), dpi=100, layout='constrained')
+    figure = needed('matplotlib.figure', 'report', 'the sheet').Figure(
+        figsize=(1.4 * columns, 1.6 * rows), dpi=100, layout='constrained'
+    )
     for axis, (texture, name) in zip(figure.subplots(rows, columns).flat, textures.items(), strict=False):
         swatch = paint(texture, np.random.default_rng(1), (0, side), (0, side))
         axis.imshow(swatch.clip(0, 1))

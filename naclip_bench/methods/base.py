@@ -52,6 +52,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
         area_thd: see :func:`decide`.
         refine: arguments of :class:`PAMR`, or None for no refinement.
         data_preprocessor: config of one of one's own; None: the weights' colors.
+        pretrained, train_cfg: what mmseg's ``init_model`` gives every segmentor; the weights are the backbone's.
 
     Raises:
         BenchError: a setting is not what its annotation says, or does not suit the backbone.
@@ -95,6 +96,8 @@ class TrainingFreeSegmentor(BaseSegmentor):
         area_thd: Probability | None = None,
         refine: dict | None = None,
         data_preprocessor: dict | nn.Module | None = None,
+        pretrained: None = None,
+        train_cfg: None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
         self.readable = LABELS

@@ -169,7 +169,7 @@ def test_error_in_a_loading_process_is_one_line_too(bench):
 @pytest.mark.parametrize(
     ('arguments', 'options', 'fragments'),
     [
-        pytest.param((), {'model.type': 'NACLLIP'}, ('"NACLLIP"', 'did you mean "NACLIP"'), id='method'),
+        pytest.param((), {'model.type': 'NACLLIP'}, ("'NACLLIP'", 'did you mean "NACLIP"'), id='method'),
         pytest.param((), {'model.type': 'EncoderDecoder'}, ('EncoderDecoder', 'known: '), id='no method of ours'),
         pytest.param(
             (), {'test_dataloader.dataset.type': 'VOC20Dataset'}, ('did you mean "PascalVOC20Dataset"',), id='dataset'
@@ -180,7 +180,7 @@ def test_error_in_a_loading_process_is_one_line_too(bench):
         pytest.param((), {'modle.stride': 8}, ('modle.stride', 'did you mean "model"'), id='group of settings'),
         pytest.param((), {'model.window': '(32,(32)'}, ('"model.window=(32,(32)"', 'bracket'), id='open bracket'),
         pytest.param(('--precision', 'fp31'), {}, ('--precision', "'fp31'", 'fp16'), id='precision'),
-        pytest.param((), {'model.backbone.precision': 'fp31'}, ('"fp31"', 'did you mean "fp32"'), id='precision, set'),
+        pytest.param((), {'model.backbone.precision': 'fp31'}, ("'fp31'", 'did you mean "fp32"'), id='precision, set'),
         pytest.param((), {'model.window': 8}, ('model.window is 8', 'patch of 16'), id='window under a patch'),
         pytest.param((), {'model.stride': 33}, ('model.stride is 33', 'the window, 32'), id='stride over the window'),
         pytest.param((), {'test_dataloader.batch_size': 0}, ('batch_size is 0', 'at least 1'), id='batch of none'),

@@ -264,7 +264,7 @@ def histogram(printed: str) -> list[str]:
 
 def test_command_without_the_data(tmp_path, capfd):
     outcome = run_here(capfd, ['voc21', '--data-root', tmp_path], CHECK)
-    assert outcome.code == 1 and 'there is no' in outcome.stdout and 'prepare_data.py' in outcome.stdout
+    assert outcome.code == 1 and 'there is no' in outcome.stdout and 'naclip-bench' in outcome.stdout
     outcome = run_here(capfd, ['voc12'], CHECK)
     assert outcome.code == 1 and outcome.stderr.startswith('error: there is no dataset or config voc12; did you mean')
     assert outcome.stderr.count('\n') == 1

@@ -95,12 +95,8 @@ def test_accuracy():
     """Three of four tokens say what [CLS] says."""
     confusion = confusion_matrix(torch.tensor([[3, 3, 1, 2]]), torch.tensor([[3, 3, 3, 2]]), 5).numpy()
     assert AgreementMetric().scores(confusion).percent() == {'accuracy': 75.0}
-    metric = AgreementMetric()
-    metric.leaf = ('leaf0', 'voc')
-    sample = {'predictions': {'leaf0': torch.tensor([[3, 3], [1, 3]])}, 'truths': {'voc': torch.zeros(224, 224)}}
-    by_token, by_cls = metric.labels(sample)
+    by_token, by_cls = AgreementMetric().pair(torch.tensor([[3, 3], [1, 3]]), torch.zeros(224, 224))
     assert (by_token.tolist(), by_cls.tolist()) == ([1, 3], [3, 3])
-    assert metric.labels({'predictions': {}, 'truths': {}}) is None
 
 
 def test_unknown_token():

@@ -226,7 +226,8 @@ def test_a_dataset_of_a_plugin_runs(bench, capfd, form):
         (bench.folder / 'base.py').write_text(''.join(f'{key} = {value!r}\n' for key, value in content.items()))
     path.write_text(f'DATASETS = {{{name!r}: {content if form == "dict" else "base.py"!r}}}\n')
     # Its data are not below data/, which --data-root would take the place of.
-    words = [f'sclip_{name}', '--import', path, '--work-dir', bench.work_dir, *tiny(bench)]
+    where = ['--work-dir', bench.work_dir, '--store', bench.work_dir / 'store']
+    words = [f'sclip_{name}', '--import', path, *where, *tiny(bench)]
     ended = run_here(capfd, words, TOOLS / 'test.py')
     assert ended.code == 0, ended.stderr
     assert bench.result()['protocol'] == 'own'

@@ -265,7 +265,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
         (dict(pretrained='opneai'), 'did you mean "openai"'),
         (dict(arch='ViT-B-16', pretrained='openai'), 'use arch ViT-B-16-quickgelu'),
         (dict(pretrained='nowhere/weights.pt'), 'three ways'),
-        (dict(arch=TINY_CLIP, pretrained=None, precision='fp8'), 'unknown precision'),
+        (dict(arch=TINY_CLIP, pretrained=None, precision='fp8'), 'precision is'),
         (dict(arch=TINY_CLIP, pretrained=None, colors='opneai'), 'colors: .* did you mean "openai"'),
         (dict(arch=TINY_CLIP, pretrained=None, colors=MEAN), 'no mean and deviation in 0..1'),
     ],

@@ -21,8 +21,8 @@ from ..files import written_beside
 from ..vocabulary import Vocabulary, check_words
 from .clip import FrozenCLIP
 
-#: In how many batches a query's prompts are encoded.
-BATCHES = 3
+#: Width of a text tower for each batch in which a query's prompts are encoded.
+WIDE = 256
 
 
 class Text(NamedTuple):
@@ -100,10 +100,12 @@ def text_vectors(backbone: FrozenCLIP, queries: Sequence[str], templates: Sequen
 
 def _encode(backbone: FrozenCLIP, query: str, templates: Sequence[str]) -> Tensor:
     tokens = _tokenizer(backbone.context_length)([template.replace('{}', query) for template in templates])
-    # The prompts of one query alone, so that rounding depends on no other; those of like lengths together, since the
-    # tower's work is linear in the longest.
+    # The prompts of one query alone, so that rounding depends on no other; in wide towers those of like lengths
+    # together, since the work is linear in the longest, and in narrow ones all, since calls cost more than work.
     embeddings = torch.empty(len(tokens), backbone.embed_dim, device=backbone.device)
-    for rows in tokens.argmax(dim=-1).argsort(stable=True).tensor_split(BATCHES):
+    for rows in (
+        tokens.argmax(dim=-1).argsort(stable=True).tensor_split(max(1, backbone.clip.transformer.width // WIDE))
+    ):
         if len(rows):
             embeddings[rows] = backbone.encode_text(tokens[rows])
     return F.normalize(F.normalize(embeddings, dim=-1).mean(dim=0), dim=-1)

@@ -20,7 +20,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def main(arguments: Namespace) -> None:
-    from ..configuration import dataset_bases, load_pair
+    from ..configuration import config_names, dataset_bases, load_config, load_pair
 
     name, config = config_of(arguments)
     if arguments.beside:
@@ -30,7 +30,9 @@ def main(arguments: Namespace) -> None:
         dataset = config.dataset if config.dataset in dataset_bases() else arguments.dataset or arguments.config
         configs = {name.removesuffix(f'_{config.dataset}'): config}
         for method in arguments.beside.split(','):
-            configs[method] = load_pair(method, dataset, *settings_of(arguments))
+            own = f'{method}_{config.dataset}'
+            load = (load_config, own) if own in config_names() else (load_pair, method, dataset)
+            configs[method] = load[0](*load[1:], *settings_of(arguments))
         print_costs(costs(configs, arguments.limit))
         return
     from ..speed.against_plain import benchmark, print_benchmark

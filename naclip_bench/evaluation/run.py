@@ -101,7 +101,8 @@ def run(
                 opened = OpenPass(pass_, selection)
             done = _run_pass(opened, store, files(opened), fresh)
         except BenchError as error:
-            if skip is None:
+            # Of several processes the others would wait for this one.
+            if skip is None or get_world_size() > 1:
                 raise
             skip(pass_, error)
             continue
@@ -115,14 +116,18 @@ def run(
 
 
 def _is_possible(pass_: Pass, selection: Selection, skip: Callable[[Pass, BenchError], None] | None) -> bool:
+    error = None
     try:
         pass_.check(selection)
-    except BenchError as error:
+    except BenchError as found:
+        error = found
+    # Where one process lacks something, all leave it out.
+    error = next(filter(None, all_gather_object(error)), None)
+    if error is not None:
         if skip is None:
-            raise
+            raise error
         skip(pass_, error)
-        return False
-    return True
+    return error is None
 
 
 def _run_pass(opened: OpenPass, store: Store, files: Sequence[ImageFiles] = (), fresh: bool = False) -> bool:

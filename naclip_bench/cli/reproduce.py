@@ -43,7 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def main(arguments: Namespace) -> int:
-    from ..configuration import check_pair, register
+    from ..configuration import check_pair, dataset_bases, register
 
     register()
     from mmengine.dist import is_main_process
@@ -68,6 +68,9 @@ def main(arguments: Namespace) -> int:
         methods, datasets = arguments.method.split(','), arguments.dataset.split(',')
         for pair in product(methods, datasets):
             check_pair(*pair)
+        for name in datasets:
+            if name not in dataset_bases():
+                raise BenchError(f'--dataset {name}: a table wants names; let a plugin give this one a name (DATASETS)')
         tables.append(table_of_methods(methods, datasets))
     tables = [with_rows(table, arguments.add_row) for table in tables]
     if not tables:

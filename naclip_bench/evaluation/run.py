@@ -218,9 +218,8 @@ def _loop(
 ) -> None:
     """Lead this process's share of the images that some leaf lacks through mmengine's test loop."""
     opened.model.finished = opened.finished_members(seen)
+    # Also with no batch to compute: processes that have some wait for all.
     loader = _loader(opened)
-    if not len(loader.batch_sampler):
-        return
     _share_texts(opened, counters)
     key, counter = next(iter(counters.items()))
     progress = ProgressHook(

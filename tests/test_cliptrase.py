@@ -318,7 +318,15 @@ def test_official_run(tmp_path, capfd):
     outcome = run_here(
         capfd,
         ['official/cliptrase_voc21_224', '--data-root', str(tmp_path / 'data'), '--pretrained', 'none']
-        + ['--work-dir', str(bench.work_dir), '--show-dir', str(tmp_path / 'drawn'), '--cfg-options']
+        + [
+            '--work-dir',
+            str(bench.work_dir),
+            '--store',
+            str(bench.work_dir / 'store'),
+            '--show-dir',
+            str(tmp_path / 'drawn'),
+            '--cfg-options',
+        ]
         + [f'{key}={value}' for key, value in options.items()],
     )
     assert outcome.code == 0, outcome.stderr

@@ -111,7 +111,8 @@ def run(
         else:
             waiting.append(pass_)
     for pass_ in waiting:
-        results |= _wait_for(OpenPass(pass_, selection), store)
+        opened = OpenPass(pass_, selection)
+        results |= _wait_for(opened, store, files(opened))
     return results
 
 
@@ -302,10 +303,10 @@ def read_results(opened: OpenPass, store: Store) -> dict[Leaf, Result]:
     return results
 
 
-def _wait_for(opened: OpenPass, store: Store) -> dict[Leaf, Result]:
+def _wait_for(opened: OpenPass, store: Store, files: Sequence[ImageFiles]) -> dict[Leaf, Result]:
     """Until all of a pass is in the store; what another process gave back unfinished is computed here."""
     if is_main_process():
         print(f'waiting for another process, which computes {opened.title}', file=sys.stderr)
-    while not _run_pass(opened, store):
+    while not _run_pass(opened, store, files):
         time.sleep(PATIENCE)
     return read_results(opened, store)

@@ -42,6 +42,8 @@ def main(arguments: Namespace) -> int:
     from ..configuration import register
 
     register()
+    from mmengine.dist import is_main_process
+
     from ..evaluation.processes import join_processes
     from ..evaluation.record import RANDOM_WEIGHTS
     from ..tables import regress
@@ -63,10 +65,13 @@ def main(arguments: Namespace) -> int:
                 )
                 if new.weights['name'] == 'random':
                     print(RANDOM_WEIGHTS)
-            print(f'written to {path}')
+            if is_main_process():
+                print(f'written to {path}')
             return 0
         expected = regress.select_expected(regress.read_expected(path), arguments.select)
         lines = list(regress.regress(expected, arguments.data_root, arguments.pretrained, store))
+    if not is_main_process():
+        return 0
     for verdict, line in lines:
         print(f'{verdict:4} {line}')
     count = {verdict: sum(verdict == other for other, _ in lines) for verdict in ('ok', 'FAIL', 'skip')}

@@ -19,6 +19,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
+from mmengine.dist import is_main_process
 
 from ..configuration import load_config, parse_settings
 from ..datasets.check import list_hash
@@ -261,7 +262,10 @@ def fault_of(expected: Expected, outcome: Outcome) -> str | None:
 def regress(
     expected: Sequence[Expected], data_root: str | None, pretrained: str | None, store: Store
 ) -> Iterator[tuple[str, str]]:
-    """Run and compare; for each value ``ok``, ``FAIL`` or ``skip``, and a line that says why."""
+    """Run and compare; for each value ``ok``, ``FAIL`` or ``skip``, and a line that says why.
+
+    Nothing in processes that are not the first.
+    """
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     asked = [
         Asked(
@@ -276,6 +280,8 @@ def regress(
         if entry.device == device
     ]
     outcomes = dict(zip(asked, run_all(asked, data_root, store), strict=True))
+    if not is_main_process():
+        return
     for one, outcome in outcomes.items():
         wrong = fault_of(one.recorded, outcome)
         if wrong:
@@ -297,11 +303,15 @@ def record(
 ) -> list[tuple[Expected, Expected | None]]:
     """Run and write what comes out as expected; each new value, and the one that it takes the place of.
 
+    Nothing in processes that are not the first.
+
     Raises:
         BenchError: something cannot be run, or is NaN; nothing is written.
     """
     before = {entry.place: entry for entry in read_expected(path)}
     outcomes = run_all(asked, data_root, store)
+    if not is_main_process():
+        return []
     for one, outcome in zip(asked, outcomes, strict=True):
         if isinstance(outcome, BenchError):
             raise outcome

@@ -45,8 +45,14 @@ class Member(Protocol):
     def decide(self, logits: Logits) -> Tensor: ...
 
 
-def patch_logits(members: Sequence[Member], images: Tensor) -> dict[Hashable, tuple[Tensor, Sequence[object]]]:
+def patch_logits(
+    members: Sequence[Member], keys: Sequence[tuple[Hashable, Hashable]], images: Tensor
+) -> dict[Hashable, tuple[Tensor, Sequence[object]]]:
     """Patch logits of windows (N, 3, H, W) after one pass of the trunk.
+
+    Args:
+        keys: ``tokens_key`` and ``logits_key`` of each member as they were before the first window: a method may keep
+            things in itself on the way.
 
     Returns:
         by ``logits_key``, the logits (N, Q, h, w) in fp32 and the method's notes on each window.
@@ -55,10 +61,8 @@ def patch_logits(members: Sequence[Member], images: Tensor) -> dict[Hashable, tu
     with STOPWATCH.stage('trunk', backbone.device):
         trunks = backbone.trunks(images, [member.need for member in members])
     tokens, logits = {}, {}
-    for member, trunk in zip(members, trunks, strict=True):
-        key = member.logits_key
+    for member, (of_tokens, key), trunk in zip(members, keys, trunks, strict=True):
         if key not in logits:
-            of_tokens = member.tokens_key
             if of_tokens not in tokens:
                 tokens[of_tokens] = member.tokens(trunk)
             logits[key] = member.patch_logits(tokens[of_tokens], trunk)
@@ -113,7 +117,8 @@ def _pixel_logits_of_like(
     for index, crop in enumerate(crops):
         by_shape[tuple(crop.shape)].append(index)
 
-    keys = [member.logits_key for member in members]
+    both = [(member.tokens_key, member.logits_key) for member in members]
+    keys = [key for _, key in both]
     of_windows: dict[Hashable, list] = {key: [None] * len(crops) for key in keys}
     for indices in by_shape.values():
         # As few batches as can be, and of like size: a small last one would cost as much as a large one.
@@ -121,7 +126,7 @@ def _pixel_logits_of_like(
             chunk = chunk.tolist()
             with STOPWATCH.stage('trunk', device):
                 crops_together = torch.stack([crops[index] for index in chunk])
-            for key, out in patch_logits(members, crops_together).items():
+            for key, out in patch_logits(members, both, crops_together).items():
                 for index, *logits_and_note in zip(chunk, *out, strict=True):
                     of_windows[key][index] = logits_and_note
             tell(len(chunk) / len(crops))

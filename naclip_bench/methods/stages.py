@@ -49,7 +49,7 @@ class ReadFrom:
 def frozen(value: object) -> Hashable:
     """Make settings comparable: equal where they are equal by value; what has no value is equal to itself alone."""
     if isinstance(value, Mapping):
-        return tuple((key, frozen(item)) for key, item in sorted(value.items()))
+        return frozenset((key, frozen(item)) for key, item in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
         return tuple(map(frozen, value))
     if isinstance(value, set | frozenset):

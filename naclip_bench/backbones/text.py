@@ -25,6 +25,9 @@ from .clip import FrozenCLIP
 WIDE = 256
 
 
+_VERSIONS = (torch.__version__, open_clip.__version__)
+
+
 class Text(NamedTuple):
     """A vocabulary as a backbone sees it, on the backbone's device.
 
@@ -76,13 +79,13 @@ def text_vectors(backbone: FrozenCLIP, queries: Sequence[str], templates: Sequen
 
     Each prompt's embedding is normalized, they are averaged over the templates, and the mean is normalized again.
     A query's vector depends on nothing but the query, to the last bit. Vectors are cached on disk a query, under the
-    hash of code, weights, tokenizer, templates, query, torch's version and the kind of device.
+    hash of code, weights, tokenizer, templates, query, torch's and open_clip's versions and the kind of device.
 
     Raises:
         BenchError: two queries are alike to the tower; see :func:`check_words`.
     """
     folder = cache_folder() / 'text'
-    parts = (_code(), backbone.weights_hash, backbone.arch, tokenizer_name(backbone), torch.__version__)
+    parts = (_code(), backbone.weights_hash, backbone.arch, tokenizer_name(backbone), *_VERSIONS)
     paths, vectors = {}, {}
     for query in queries:
         of_query = '\0'.join((*parts, backbone.device.type, *templates, query))
@@ -90,8 +93,8 @@ def text_vectors(backbone: FrozenCLIP, queries: Sequence[str], templates: Sequen
         paths[query] = folder / key[:2] / f'{key}.npy'
         vectors[query] = _read_vector(paths[query], backbone.embed_dim)
     missing = [query for query, vector in vectors.items() if vector is None]
-    if missing:
-        check_words(queries, templates, _tokenizer(backbone.context_length))
+    # Also where all are known: they may have become so beside other queries.
+    check_words(queries, templates, _tokenizer(backbone.context_length))
     for query in missing:
         vectors[query] = _encode(backbone, query, templates).cpu()
         _write_vector(paths[query], vectors[query])

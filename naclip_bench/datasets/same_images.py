@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from ..errors import BenchError
 from .check import image_names, is_drawn
+from .digest import file_digests
 
 
 class SameImages(Dataset):
@@ -90,8 +91,8 @@ def _index_of_masks(steps: Sequence[str]) -> int | None:
 def image_key(dataset: dict, folders: dict[tuple[str, str], str]) -> tuple[str, ...]:
     """Tell what datasets must agree in to share a pass: where the images are, which, and how they are read.
 
-    Folders that hold the same images twice (COCO-Object's and COCO-Stuff's) count as the same by the files' names and
-    sizes on disk.
+    Folders that hold the same images twice (COCO-Object's and COCO-Stuff's) count as the same; files are read for it
+    only where their names and sizes are alike.
 
     Args:
         dataset: its config.
@@ -107,6 +108,14 @@ def image_key(dataset: dict, folders: dict[tuple[str, str], str]) -> tuple[str, 
     folder, suffix = Path(dataset['data_root']) / dataset['data_prefix']['img_path'], dataset.get('img_suffix', '.jpg')
     place = str(folder), suffix
     if place not in folders:
-        files = sorted((path.name, path.stat().st_size) for path in folder.rglob(f'*{suffix}'))
-        folders[place] = str(files or folder)
+        files = sorted(
+            (path.relative_to(folder).as_posix(), path.stat().st_size) for path in folder.rglob(f'*{suffix}')
+        )
+        twins = [of for of, listed in folders.items() if of[0] != place[0] and files and listed == str(files)]
+        alike = all(_contents(Path(of[0]), files) == _contents(folder, files) for of in twins)
+        folders[place] = str(files if files and alike else folder)
     return str(dataset.get('ann_file')), folders[place], str(steps)
+
+
+def _contents(folder: Path, files: Sequence[tuple[str, int]]) -> list[str]:
+    return file_digests([str(folder / name) for name, _ in files])

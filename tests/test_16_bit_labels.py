@@ -175,13 +175,13 @@ def test_saved_predictions_are_in_the_labels_of_the_masks(tmp_path, capfd):
 def test_predictions_have_8_bits_where_all_labels_fit(classes, reduced, dtype):
     metainfo = dict(classes=tuple(map(str, range(classes))))
     dataset = SimpleNamespace(metainfo=metainfo, reduce_zero_label=reduced, label_map=None)
-    assert PredictionFiles(dataset, Path(), (), '').stored.dtype == dtype
+    assert PredictionFiles(dataset, Path(), (), '', {}).stored.dtype == dtype
 
 
 def test_predictions_have_the_labels_of_the_masks_where_other_classes_are_scored():
     """Of three classes in the masks the last is scored first, the first second, and the second not at all."""
     dataset = SimpleNamespace(metainfo=dict(classes=('c', 'a')), reduce_zero_label=True, label_map={0: 1, 1: 255, 2: 0})
-    assert PredictionFiles(dataset, Path(), (), '').stored.tolist() == [3, 1]
+    assert PredictionFiles(dataset, Path(), (), '', {}).stored.tolist() == [3, 1]
 
 
 # ---- the class names

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.hooks import Hook
@@ -18,16 +18,17 @@ from ..files import output_path, written_beside
 class ImageFiles(Hook):
     """Writes a PNG an image into ``folder`` as ``<name>.png``; it changes no setting of the run.
 
-    A PNG's text "run" is the run's key.
+    A PNG's text "run" is the run's key, its text "image" the digest of image and mask.
 
     Args:
         folder: made where it is not there.
         names: name of each image by its index.
         key: of the run.
+        digests: of image and mask, by name.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str], key: str) -> None:
-        self.folder, self.names, self.key = Path(folder), names, key
+    def __init__(self, folder: Path, names: Sequence[str], key: str, digests: Mapping[str, str]) -> None:
+        self.folder, self.names, self.key, self.digests = Path(folder), names, key, digests
 
     @abstractmethod
     def drawn(self, sample: SegDataSample) -> Image.Image:
@@ -35,24 +36,28 @@ class ImageFiles(Hook):
 
     def lacking(self, names: Iterable[str]) -> set[str]:
         """Tell those of ``names`` that have no file of this run: they have to be segmented again."""
-        return {name for name in names if not self._is_ours(self._path(name))}
+        return {name for name in names if not self._is_ours(name)}
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: list | None = None
     ) -> None:
-        text = PngInfo()
-        text.add_text('run', self.key)
         for sample in outputs:
             if sample.predictions:
-                with written_beside(self._path(self.names[sample.sample_idx])) as path:
+                name, text = self.names[sample.sample_idx], PngInfo()
+                for word, said in self._texts(name).items():
+                    text.add_text(word, said)
+                with written_beside(self._path(name)) as path:
                     self.drawn(sample).save(path, 'PNG', pnginfo=text)
 
     def _path(self, name: str) -> Path:
         return output_path(self.folder, name, '.png')
 
-    def _is_ours(self, path: Path) -> bool:
+    def _texts(self, name: str) -> dict[str, str]:
+        return {'run': self.key, 'image': self.digests[name]}
+
+    def _is_ours(self, name: str) -> bool:
         try:
-            with Image.open(path) as image:
-                return image.info.get('run') == self.key
+            with Image.open(self._path(name)) as image:
+                return self._texts(name).items() <= image.info.items()
         except (FileNotFoundError, UnidentifiedImageError):
             return False

@@ -7,18 +7,20 @@ What only decides the speed (batch sizes, workers, processes), where files lie, 
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
-from mmseg.registry import METRICS, TRANSFORMS
+from mmseg.registry import DATASETS, METRICS, MODELS, TRANSFORMS
+from torch.nn import Module
 
 from .. import __version__
 from ..backbones.text import tokenizer_name
@@ -55,10 +57,7 @@ def key_parts(config: Config, method: TrainingFreeSegmentor, dataset: BaseDatase
         settings.pop(name, None)
     if settings.get('refine') is not None:
         settings['refine'] = _without(_resolved('model.refine', PAMR, settings['refine']), 'query_chunk')
-    kinds = [type(method), type(dataset), type(method.data_preprocessor), METRICS.get(config.test_evaluator.type)]
-    kinds += [type(step) for step in dataset.pipeline.transforms]
-    backbone, preprocessor = method.backbone, method.data_preprocessor
-    colors = [preprocessor.mean.flatten().tolist(), preprocessor.std.flatten().tolist()]
+    backbone = method.backbone
     return plain(
         {
             'method': settings,
@@ -70,14 +69,14 @@ def key_parts(config: Config, method: TrainingFreeSegmentor, dataset: BaseDatase
                 'reduce_zero_label': dataset.reduce_zero_label,
             },
             'weights': {'arch': backbone.arch, 'sha256': backbone.weights_hash},
-            'colors': {'by': type(preprocessor).__name__, 'mean': colors[0], 'std': colors[1]},
+            'colors': _colors(method.data_preprocessor, config.model.get('data_preprocessor')),
             'class names': method.vocabulary.sha256,
             'prompts': method.vocabulary.prompts_sha256,
             'tokenizer': tokenizer_name(backbone),
             'precision': backbone.precision,
             'device': backbone.device.type,
             'counting': METRICS.get(config.test_evaluator.type).counting,
-            'code': {'naclip_bench': source_digest(), **foreign_digests(kinds)},
+            'code': code_of(config, dataset) | foreign_digests([type(method), type(method.data_preprocessor)]),
             'versions': _without(versions((*MODULES, *method.modules)), 'python'),
         }
     )
@@ -87,13 +86,29 @@ def _without(group: dict, *names: str) -> dict:
     return {name: value for name, value in group.items() if name not in names}
 
 
+def _colors(preprocessor: Module, given: object) -> dict[str, object]:
+    """All that a preprocessor was given; where it is one of one's own, that may be more than colors."""
+    settings = _resolved('model.data_preprocessor', type(preprocessor), given) if isinstance(given, Mapping) else {}
+    buffers = {name: buffer.flatten().tolist() for name, buffer in preprocessor.named_buffers()}
+    return {'by': type(preprocessor).__name__, **settings, **buffers}
+
+
+def code_of(config: Config, dataset: BaseDataset) -> dict[str, str]:
+    """Hash the source of all that a leaf is made of, as it was when it was first asked for."""
+    kinds = [MODELS.get(config.model.type), type(dataset), METRICS.get(config.test_evaluator.type)]
+    kinds += [type(step) for step in dataset.pipeline.transforms]
+    preprocessor = config.model.get('data_preprocessor')
+    kinds += [MODELS.get(preprocessor['type'])] if isinstance(preprocessor, Mapping) else []
+    return {'naclip_bench': source_digest(), **foreign_digests(kinds)}
+
+
 def _dataset_settings(config: dict) -> dict[str, object]:
-    settings = _without(config, *WHERE)
+    settings = _without(_resolved('test_dataloader.dataset', DATASETS.get(config['type']), config), *WHERE)
     steps = [
         {'type': step['type'], **_resolved('pipeline', TRANSFORMS.get(step['type']), step)}
         for step in settings.pop('pipeline')
     ]
-    return {**settings, 'pipeline': steps}
+    return {'type': config['type'], **settings, 'pipeline': steps}
 
 
 def _resolved(where: str, kind: type, given: dict) -> dict[str, object]:
@@ -126,7 +141,8 @@ def source_digest() -> str:
 def foreign_digests(kinds: Iterable[type]) -> dict[str, str]:
     """Hash the files of classes that are written outside of the package and its libraries, by module.
 
-    A class in a package of its own stands for all of that package's files.
+    A class in a package of its own stands for all of that package's files, one in a lone file also for the files beside
+    it that are imported there.
     """
     found = {}
     for kind in dict.fromkeys(base for of in kinds for base in of.__mro__):
@@ -137,8 +153,30 @@ def foreign_digests(kinds: Iterable[type]) -> dict[str, str]:
             path = Path(inspect.getfile(kind))
         except (OSError, TypeError):
             continue
-        whole = (path.parent / '__init__.py').is_file()
-        found[kind.__module__] = _digest_of(path.parent.rglob('*.py') if whole else [path], path.parent)
+        found[kind.__module__] = _source_around(path)
+    return found
+
+
+@cache
+def _source_around(path: Path) -> str:
+    root = path.parent
+    while (root.parent / '__init__.py').is_file():
+        root = root.parent
+    return _digest_of(root.rglob('*.py') if (root / '__init__.py').is_file() else _with_imported(path), root)
+
+
+def _with_imported(path: Path) -> set[Path]:
+    found, todo = set(), {path}
+    while todo:
+        one = todo.pop()
+        found.add(one)
+        for node in ast.walk(ast.parse(one.read_bytes() if one.suffix == '.py' else b'')):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            for top in {path.parent / name.partition('.')[0] for name in names}:
+                todo |= {top.with_name(f'{top.name}.py')} if top.with_name(f'{top.name}.py').is_file() else set()
+                todo |= {*top.rglob('*.py')} if (top / '__init__.py').is_file() else set()
+        todo -= found
     return found
 
 

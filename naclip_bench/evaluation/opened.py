@@ -22,7 +22,7 @@ from ..methods.side_by_side import SideBySide
 from ..vocabulary import Vocabulary
 from .config_check import check_config
 from .journal import Finished, Journal
-from .key import key_of, key_parts
+from .key import code_of, key_of, key_parts
 from .leaf import Leaf, Selection
 from .metric import LeafCounter
 
@@ -51,6 +51,8 @@ class Pass:
                 if leaf.dataset_key not in datasets:
                     datasets[leaf.dataset_key] = build_dataset(leaf.config.test_dataloader.dataset)
                 check_classes(leaf, datasets[leaf.dataset_key])
+                # As it is now: what is edited while other passes run is not what runs.
+                code_of(leaf.config, datasets[leaf.dataset_key])
             self._datasets = datasets
         first = next(iter(self._datasets.values()))
         select(image_names(first), selection.limit, selection.subset, first.img_suffix)
@@ -118,18 +120,30 @@ class OpenPass:
             key_parts(leaf.config, member, self.dataset(leaf))
             for leaf, member in zip(self.leaves, self.members, strict=True)
         ]
-        self.keys = [key_of(parts) for parts in self.parts]
-        self.places = {key: place for place, key in reversed([*enumerate(self.keys)])}
         self._digests = {
             name: dict(zip(self.names, image_digests(dataset, self.data.indices), strict=True))
             for name, dataset in self.data.datasets.items()
         }
+        self.keys: list[str] = []
+        self.places: dict[str, int] = {}
+        for place, (leaf, parts) in enumerate(zip(self.leaves, self.parts, strict=True)):
+            digests = self._digests[leaf.dataset_key]
+            first = self.places.get(key_of(parts))
+            if first is not None and self._digests[self.leaves[first].dataset_key] != digests:
+                # What masks hold is told image by image, behind the key; only side by side do they need two keys.
+                parts['masks'] = key_of(digests)
+            self.keys.append(key_of(parts))
+            self.places.setdefault(self.keys[-1], place)
 
     def leaf_of(self, key: str) -> Leaf:
         return self.leaves[self.places[key]]
 
     def member_of(self, key: str) -> TrainingFreeSegmentor:
         return self.members[self.places[key]]
+
+    def digests_of(self, key: str) -> Mapping[str, str]:
+        """Tell what image and mask hold now, by the image's name."""
+        return self._digests[self.leaf_of(key).dataset_key]
 
     def dataset(self, leaf: Leaf) -> BaseDataset:
         return self.data.datasets[leaf.dataset_key]
@@ -144,20 +158,20 @@ class OpenPass:
 
     def fitting(self, key: str, images: Mapping[str, Finished]) -> set[str]:
         """Tell which of the images that are run are finished: computed from what image and mask hold now."""
-        digests = self._digests[self.leaf_of(key).dataset_key]
-        return {name for name, digest in digests.items() if name in images and images[name].digest == digest}
+        return {
+            name for name, digest in self.digests_of(key).items() if name in images and images[name].digest == digest
+        }
 
     def missing(self, key: str, digests: Mapping[str, str]) -> list[str]:
         """Tell which of the images that are run are not finished, given what was computed from."""
-        wanted = self._digests[self.leaf_of(key).dataset_key]
-        return [name for name, digest in wanted.items() if digests.get(name) != digest]
+        return [name for name, digest in self.digests_of(key).items() if digests.get(name) != digest]
 
     def counter(self, key: str, journal: Journal | None = None) -> LeafCounter:
         """Make what counts the leaf with this key."""
         leaf, dataset = self.leaf_of(key), self.dataset(self.leaf_of(key))
         metric = METRICS.build(leaf.config.test_evaluator)
         metric.ignore_index = dataset.ignore_index
-        member, digests = f'leaf{self.places[key]}', self._digests[leaf.dataset_key]
+        member, digests = f'leaf{self.places[key]}', self.digests_of(key)
         return LeafCounter(metric, member, leaf.dataset_key, self.classes(key), self.names, digests, journal)
 
     def finished_members(self, seen: Mapping[str, set[str]]) -> dict[str, frozenset[int]]:

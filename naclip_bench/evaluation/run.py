@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import chain
 
 import numpy as np
 import torch
@@ -94,25 +95,25 @@ def run(
     """
     possible = [pass_ for pass_ in passes if _is_possible(pass_, selection, skip if keep_going else None)]
     results: dict[Leaf, Result] = {}
-    waiting = []
-    for pass_ in possible:
+    waiting: list[tuple[Pass, Sequence[ImageFiles] | None]] = []
+    # Those that wait for another process come last.
+    for pass_, written in chain(((pass_, None) for pass_ in possible), waiting):
         try:
             with telling(f'{pass_.title}: weights and data'):
                 opened = OpenPass(pass_, selection)
-            done = _run_pass(opened, store, files(opened), fresh)
+            if written is not None:
+                _wait_for(opened, store, written, fresh)
+            else:
+                written = files(opened)
+                if not _run_pass(opened, store, written, fresh):
+                    waiting.append((pass_, written))
+                    continue
+            results |= read_results(opened, store)
         except BenchError as error:
             # Of several processes the others would wait for this one.
             if skip is None or get_world_size() > 1:
                 raise
             skip(pass_, error)
-            continue
-        if done:
-            results |= read_results(opened, store)
-        else:
-            waiting.append(pass_)
-    for pass_ in waiting:
-        opened = OpenPass(pass_, selection)
-        results |= _wait_for(opened, store, files(opened))
     return results
 
 
@@ -142,7 +143,12 @@ def _run_pass(opened: OpenPass, store: Store, files: Sequence[ImageFiles] = (), 
             claimed = stack.enter_context(store.claimed(missing))
             for key in claimed:
                 entry = store.get(key)
-                finished[key] = {**(entry.images if entry else {}), **store.unsealed(key)}
+                done = entry.images if entry else {}
+                # Another process may have finished it since it was looked for.
+                if fresh or lacking or len(opened.fitting(key, done)) < len(opened.names):
+                    finished[key] = {**done, **store.unsealed(key)}
+                else:
+                    missing.remove(key)
         # Whether another process computes some of it, and what is finished of the rest: all processes agree.
         seen = {
             key: {name for name in opened.fitting(key, images) if not fresh and name not in lacking}
@@ -281,7 +287,7 @@ def read_results(opened: OpenPass, store: Store) -> dict[Leaf, Result]:
     """Read the leaves of a pass; none of them in processes that are not the first.
 
     Raises:
-        BenchError: a file of the store is damaged.
+        BenchError: a file of the store is damaged, or another process has put other images of the same names.
     """
     if not is_main_process():
         return {}
@@ -290,6 +296,11 @@ def read_results(opened: OpenPass, store: Store) -> dict[Leaf, Result]:
     for place, (leaf, key) in enumerate(zip(opened.leaves, opened.keys, strict=True)):
         if key not in entries:
             entries[key] = store.get(key)
+            if entries[key] is None or len(opened.fitting(key, entries[key].images)) < len(opened.names):
+                raise BenchError(
+                    f'{store.path(key)} was changed meanwhile, by a run on other files of the same names or by hand; '
+                    'give runs on other files another store, and run this again'
+                )
         record = result_record(
             leaf,
             opened.members[place],
@@ -303,10 +314,9 @@ def read_results(opened: OpenPass, store: Store) -> dict[Leaf, Result]:
     return results
 
 
-def _wait_for(opened: OpenPass, store: Store, files: Sequence[ImageFiles]) -> dict[Leaf, Result]:
+def _wait_for(opened: OpenPass, store: Store, files: Sequence[ImageFiles], fresh: bool) -> None:
     """Until all of a pass is in the store; what another process gave back unfinished is computed here."""
     if is_main_process():
         print(f'waiting for another process, which computes {opened.title}', file=sys.stderr)
-    while not _run_pass(opened, store, files):
+    while not _run_pass(opened, store, files, fresh):
         time.sleep(PATIENCE)
-    return read_results(opened, store)

@@ -18,7 +18,7 @@ from types import ModuleType
 from .bundled import PACKAGE, PRETRAINED, SUBSETS
 from .configuration import dataset_bases, method_bases, read_base
 from .errors import BenchError, did_you_mean
-from .plugins import plugins
+from .plugins import errors_of_plugins, plugins
 from .tables.tables import TABLES
 
 #: The architectures that the papers evaluate.
@@ -63,7 +63,7 @@ def filtered(everything: Catalog, words: Sequence[str]) -> Catalog:
     }
     if not any(found.values()):
         keys = [row[0] for rows in everything.values() for row in rows]
-        raise BenchError(f'nothing matches {" ".join(words)}{did_you_mean(words[0], keys)}')
+        raise BenchError(f'nothing matches {" ".join(words)}{did_you_mean(words[0], keys)}{errors_of_plugins()}')
     return {kind: rows for kind, rows in found.items() if rows}
 
 

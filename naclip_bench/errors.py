@@ -6,7 +6,9 @@ import argparse
 import difflib
 import errno
 import os
+import shutil
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Iterable
 from typing import NoReturn
@@ -85,7 +87,7 @@ def run_command(main: Callable[[], int | None]) -> None:
             line, code = _last_words(error)
             if os.environ.get(TRACEBACK):
                 traceback.print_exception(error)
-            print(f'error: {line}', file=sys.stderr)
+            print(_between_words(f'error: {line}'), file=sys.stderr)
     sys.exit(code)
 
 
@@ -97,6 +99,14 @@ def _last_words(error: Exception) -> tuple[str, int]:
         return f'{error.filename}: {fault}' if error.filename else fault, 1
     what = ' '.join(f'{type(error).__name__}: {_own_words(error)}'.split()).removesuffix(':')
     return f'internal: {what} (please report; {TRACEBACK}=1 shows where)', 70
+
+
+def _between_words(line: str) -> str:
+    """Break a line between words where a terminal would break it inside of one; a file or pipe gets one line."""
+    if not sys.stderr.isatty():
+        return line
+    columns = shutil.get_terminal_size().columns
+    return '\n'.join(textwrap.wrap(line, columns, break_long_words=False, break_on_hyphens=False))
 
 
 def _own_words(error: BaseException) -> str:

@@ -56,6 +56,13 @@ def test_one_line_and_a_code(capfd, error, code, line):
     assert got == code and said.startswith(line) and said.count('\n') == 1
 
 
+def test_a_terminal_breaks_a_line_between_words(capfd, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '20')
+    monkeypatch.setattr('sys.stderr.isatty', lambda: True, raising=False)
+    _, said = ended(capfd, BenchError('there is no data/a_long/path_of-a-file; run it'))
+    assert said.splitlines() == ['error: there is no', 'data/a_long/path_of-a-file;', 'run it']
+
+
 def test_where_it_was_raised_is_shown_on_demand(capfd, monkeypatch):
     monkeypatch.setenv(TRACEBACK, '1')
     code, said = ended(capfd, KeyError('x'))

@@ -323,9 +323,12 @@ def test_interrupted_run_goes_on_to_the_same_bits(bench, capfd, monkeypatch):
     (journal,) = (bench.work_dir / 'store').rglob('*.npys')
     with journal.open('ab') as file:
         file.write(b'\x93NUMPY\x01\x00v\x00{"descr": ')
-    assert bench.run(capfd, **UNEVEN).code == 0
+    resumed = bench.run(capfd, **UNEVEN)
+    assert resumed.code == 0
     assert bench.finished() == bench.finished(whole)
     result, expected = bench.result(), bench.result(whole)
+    last = resumed.stderr.splitlines()[-1]
+    assert last.startswith('5/5 images') and f'mIoU {result["metrics"]["mIoU"]:.2f} (' in last, 'of all five images'
     assert result['metrics'] == expected['metrics'] and result['per_class'] == expected['per_class']
     assert (result['times']['images'], expected['times']['images']) == (3, 5)
 

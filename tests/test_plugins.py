@@ -17,7 +17,7 @@ from tiny import TinyBench, run_here
 
 from naclip_bench import configuration, list_datasets, list_methods, methods
 from naclip_bench.bundled import CONFIGS, PACKAGE
-from naclip_bench.catalog import catalog
+from naclip_bench.catalog import catalog, filtered
 from naclip_bench.configuration import (
     check_pair,
     dataset_bases,
@@ -264,6 +264,8 @@ def test_a_plugin_that_does_not_import_breaks_itself_alone(tmp_path, mistake):
     with pytest.raises(BenchError, match=r'there is no method broken.*cannot be imported'):
         check_pair('broken', 'voc21')
     assert any(row[0] == str(path) and 'cannot be imported' in row[1] for row in catalog()['plugins'])
+    with pytest.raises(BenchError, match=r'nothing matches brokenmethod.*cannot be imported'):
+        filtered(catalog(), ['brokenmethod'])
 
 
 def test_files_of_the_suite_that_do_not_import_break_their_methods_alone(tmp_path):

@@ -133,7 +133,7 @@ def test_subset_says_what_it_covers():
     shown = {'a': {0}, 'b': {1, 2}}
     assert subset_text('mine', ['c', 'b', 'a'], 2, 5, shown, 4).splitlines() == [
         '# 2 of the 3 images of mine; 3 of 4 classes covered, by the masks of 2',
-        '# tools/make_subset.py mine 2 --seed 5',
+        '# naclip-bench data subset mine 2 --seed 5',
         f'# rule: {subset.RULE}',
         'a',
         'b',

@@ -101,7 +101,7 @@ def subset_text(
     cover = f'{len(covered)} of {classes} classes covered, by the masks of {masks}' if masks else 'drawn without masks'
     head = [
         f'{count} of the {len(names)} images of {dataset}; {cover}',
-        f'tools/make_subset.py {dataset} {count} --seed {seed}',
+        f'naclip-bench data subset {dataset} {count} --seed {seed}',
         f'rule: {RULE}',
     ]
     return ''.join([*(f'# {line}\n' for line in head), *(f'{name}\n' for name in picked)])

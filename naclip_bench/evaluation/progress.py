@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from mmengine.dist import is_main_process
@@ -11,10 +11,12 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from ..parallel import LOG_EVERY
 from ..timing import STOPWATCH
 from .confusion import from_cells
+from .journal import Finished
 from .metric import LeafCounter
 
 
@@ -39,14 +41,14 @@ class ProgressHook(Hook):
         what: name of the bar.
         whose: the leaf whose mIoU it shows.
         counter: of that leaf.
-        before: how many of its images were finished before.
+        before: its images that were finished before; their cells count in the mIoU.
         count: how many there are.
     """
 
     #: Behind all other hooks: what they do is not waiting for images.
     priority = 'LOWEST'
 
-    def __init__(self, what: str, whose: str, counter: LeafCounter, before: int, count: int) -> None:
+    def __init__(self, what: str, whose: str, counter: LeafCounter, before: Mapping[str, Finished], count: int) -> None:
         self._what, self._whose, self._counter, self._before, self._count = what, whose, counter, before, count
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
@@ -55,19 +57,20 @@ class ProgressHook(Hook):
         batches = list(runner.test_loop.dataloader.batch_sampler)
         self._sizes = [len(batch) for batch in batches]
         self._done, self._part = 0, 0.0
-        self._confusion = from_cells((), self._counter.classes)
-        self._seen: set[str] = set()
+        self._confusion = from_cells((image.cells for image in self._before.values()), self._counter.classes)
+        self._seen = set(self._before)
         self._begin = self._waiting_since = self._last_line = time.perf_counter()
         runner.model.tell = self._tell
         if is_main_process():
             self._bar = Progress(
                 TextColumn('{task.description}', markup=False),
-                BarColumn(),
+                BarColumn(bar_width=None),
                 MofNCompleteColumn(),
                 TextColumn('{task.fields[speed]}'),
-                TimeRemainingColumn(),
+                TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
                 TextColumn('{task.fields[score]}', markup=False),
                 console=self._console,
+                expand=True,
                 disable=not self._console.is_terminal,
             )
             total = sum(self._sizes)
@@ -113,7 +116,7 @@ class ProgressHook(Hook):
 
     def _show(self, done: int) -> None:
         # Before the first batch is whole there is neither a speed nor a score.
-        known = {'speed': f'{self._speed():.2f} images/s', 'score': self._score()} if self._done else {}
+        known = {'speed': f'{self._speed():.1f}/s', 'score': self._score()} if self._done else {}
         self._bar.update(self._task, completed=self._start + done, **known)
 
     def close(self) -> None:

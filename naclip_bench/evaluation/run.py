@@ -178,7 +178,7 @@ def _compute(
     STOPWATCH.reset()
     begin = time.perf_counter()
     try:
-        _loop(opened, counters, seen, files)
+        _loop(opened, counters, seen, finished, files)
     except BaseException:
         kept = max((len(seen[key]) + len(counter.counted) for key, counter in counters.items()), default=0)
         if kept and is_main_process():
@@ -221,7 +221,11 @@ def _put(opened: OpenPass, store: Store, key: str, images: dict[str, Finished], 
 
 
 def _loop(
-    opened: OpenPass, counters: Mapping[str, LeafCounter], seen: Mapping[str, set[str]], files: Sequence[ImageFiles]
+    opened: OpenPass,
+    counters: Mapping[str, LeafCounter],
+    seen: Mapping[str, set[str]],
+    finished: Mapping[str, dict[str, Finished]],
+    files: Sequence[ImageFiles],
 ) -> None:
     """Lead this process's share of the images that some leaf lacks through mmengine's test loop."""
     opened.model.finished = opened.finished_members(seen)
@@ -229,9 +233,8 @@ def _loop(
     loader = _loader(opened)
     _share_texts(opened, counters)
     key, counter = next(iter(counters.items()))
-    progress = ProgressHook(
-        opened.title, opened.leaf_of(key).name, counter, len(set.intersection(*seen.values())), len(opened.names)
-    )
+    before = {name: finished[key][name] for name in seen[key]} if is_main_process() else {}
+    progress = ProgressHook(opened.title, opened.leaf_of(key).name, counter, before, len(opened.names))
     settings = opened.leaves[0].config
     with tempfile.TemporaryDirectory() as folder:
         runner = Runner(

@@ -9,8 +9,12 @@ from .errors import BenchError, did_you_mean
 PACKAGE = Path(__file__).resolve().parent
 
 
+#: The files are in the package, where nothing of a user's belongs.
+INSTALLED = (PACKAGE / 'configs').is_dir()
+
+
 def _folder(installed: str, checkout: str) -> Path:
-    return PACKAGE / installed if (PACKAGE / installed).is_dir() else PACKAGE.parent / checkout
+    return PACKAGE / installed if INSTALLED else PACKAGE.parent / checkout
 
 
 #: Configs, and the values that they are expected to give.

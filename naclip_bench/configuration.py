@@ -309,12 +309,12 @@ def _with_settings(
         # A misspelt key would be merged as a new one that nothing reads.
         unknown = [key for key in cfg_options if key.split('.')[0] not in {*config} - FIXED]
         if unknown:
-            raise BenchError(f'--cfg-options: there is no {unknown[0]}{did_you_mean(unknown[0].split(".")[0], config)}')
+            raise BenchError(f'there is no setting {unknown[0]}{_setting_like(unknown[0], config)}')
         no_refinement = config.model.get('refine') is None
         try:
             config.merge_from_dict(cfg_options)
         except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise BenchError(f'--cfg-options: {error}') from None
+            raise BenchError(f'the settings do not fit: {error}') from None
         if no_refinement and set(config.model.get('refine') or ()) == {'query_chunk'}:
             # Asked for when memory ran out, it makes no refinement where there is none.
             del config.model['refine']
@@ -327,6 +327,17 @@ def _with_settings(
     if data_root is not None and 'data_root' in dataset:
         first, *rest = Path(dataset.data_root).parts
         if first != DATA:
-            raise BenchError(f'--data-root takes the place of {DATA}/, but {where} has its data in {dataset.data_root}')
+            raise BenchError(f'a data root takes the place of {DATA}/, but {where} has its data in {dataset.data_root}')
         dataset.data_root = str(Path(data_root, *rest))
     return config
+
+
+def _setting_like(name: str, config: Config) -> str:
+    from mmseg.registry import MODELS
+
+    from .settings import parameters_of
+
+    of_model = [f'model.{parameter}' for parameter in parameters_of(MODELS.get(config.model.type))[0]]
+    if f'model.{name}' in of_model:
+        return f', but model.{name}'
+    return did_you_mean(name.split('.')[0], config)

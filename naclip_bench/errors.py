@@ -87,7 +87,7 @@ def run_command(main: Callable[[], int | None]) -> None:
             line, code = _last_words(error)
             if os.environ.get(TRACEBACK):
                 traceback.print_exception(error)
-            print(_between_words(f'error: {line}'), file=sys.stderr)
+            say(f'error: {line}')
     sys.exit(code)
 
 
@@ -101,12 +101,12 @@ def _last_words(error: Exception) -> tuple[str, int]:
     return f'internal: {what} (please report; {TRACEBACK}=1 shows where)', 70
 
 
-def _between_words(line: str) -> str:
-    """Break a line between words where a terminal would break it inside of one; a file or pipe gets one line."""
-    if not sys.stderr.isatty():
-        return line
-    columns = shutil.get_terminal_size().columns
-    return '\n'.join(textwrap.wrap(line, columns, break_long_words=False, break_on_hyphens=False))
+def say(line: str) -> None:
+    """Print a line on stderr: broken between words where it is a terminal, one line in a file or pipe."""
+    if sys.stderr.isatty():
+        columns = shutil.get_terminal_size().columns
+        line = '\n'.join(textwrap.wrap(line, columns, break_long_words=False, break_on_hyphens=False))
+    print(line, file=sys.stderr)
 
 
 def _own_words(error: BaseException) -> str:

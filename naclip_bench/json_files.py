@@ -19,12 +19,17 @@ def write_json(path: Path, content: dict, indent: int | None = 2) -> None:
         os.fsync(file.fileno())
 
 
-def plain(value: object) -> object:
-    """Turn a value into what it reads back as from JSON; NaN becomes null, as JSON has none."""
+def plain(value: object, finite_only: bool = True) -> object:
+    """Turn a value into what it reads back as from JSON.
+
+    Args:
+        value: dicts, sequences, numbers and text; anything else becomes its text.
+        finite_only: NaN and infinity become null, as JSON has neither; else their names.
+    """
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): plain(item, finite_only) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if isinstance(value, (str, int, bool, type(None))) else str(value)
+        return [plain(item, finite_only) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if finite_only else str(value)
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

@@ -39,14 +39,12 @@ class Plugin:
         name: as it was named.
         methods: ``model`` of the base config, by method.
         datasets: base config, or the path of one, by dataset.
-        sources: its own Python files; results depend on them.
         error: why it cannot be used, in one line; empty: it can.
     """
 
     name: str
     methods: dict[str, dict] = field(default_factory=dict)
     datasets: dict[str, dict | Path] = field(default_factory=dict)
-    sources: list[Path] = field(default_factory=list)
     error: str = ''
 
 
@@ -101,15 +99,19 @@ def _load(name: str, module_name: str) -> Plugin:
             key: base if isinstance(base, dict) else folder / base
             for key, base in getattr(module, 'DATASETS', {}).items()
         }
-        sources = sorted(folder.rglob('*.py')) if hasattr(module, '__path__') else [Path(module.__file__)]
-        return Plugin(name, _methods_of(module), datasets, sources)
+        return Plugin(name, _methods_of(module), datasets)
     except Exception as error:  # whatever a stranger's module raises, it must not end what does without it
         return Plugin(name, error=f'{name} cannot be imported: {one_line(error)}')
 
 
+def plugin_module(path: Path) -> str:
+    """Tell the name under which a plugin's file is imported."""
+    return f'plugin:{path}'
+
+
 def _file_module(path: Path) -> ModuleType:
     # Under a name that no import statement can mean: a file called test.py must not stand in for a module.
-    spec = spec_from_file_location(f'plugin:{path}', path)
+    spec = spec_from_file_location(plugin_module(path), path)
     module = sys.modules[spec.name] = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

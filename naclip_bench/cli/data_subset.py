@@ -20,7 +20,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add('--seed', type=int, default=0, help='of the draw (default: 0)')
     add('--list', type=Path, metavar='FILE', help='all images, one a line, where the data are not all there')
     add_data_root(parser)
-    add('--out', type=Path, metavar='FILE', help='default: data/subsets/<dataset>_<n>.txt')
+    add('--out', type=Path, metavar='FILE', help='default: <dataset>_<n>.txt, in data/subsets of a checkout')
     add_import(parser)
 
 
@@ -28,7 +28,7 @@ def main(arguments: Namespace) -> None:
     from ..configuration import dataset_config, load_config, register
 
     register()
-    from ..bundled import SUBSETS
+    from ..bundled import INSTALLED, SUBSETS
     from ..checks.start import build_dataset
     from ..datasets.check import image_names, is_drawn
     from ..datasets.lists import read_names
@@ -48,7 +48,7 @@ def main(arguments: Namespace) -> None:
         names = names if arguments.list else present
     classes = len(Vocabulary(config.model.class_names))
     text = subset_text(config.dataset, names, arguments.count, arguments.seed, shown, classes)
-    path = arguments.out or SUBSETS / f'{config.dataset}_{arguments.count}.txt'
+    path = arguments.out or (Path() if INSTALLED else SUBSETS) / f'{config.dataset}_{arguments.count}.txt'
     try:
         if path.exists():
             if path.read_text(encoding='utf-8') != text:

@@ -38,7 +38,7 @@ def main(arguments: Namespace) -> int:
         for option in ('subset', 'precision', 'cfg_options'):
             if getattr(arguments, option) is not None:
                 raise BenchError(f'--{option.replace("_", "-")} goes with --record; a value has its own')
-    from ..bundled import EXPECTED
+    from ..bundled import EXPECTED, INSTALLED
     from ..configuration import register
 
     register()
@@ -48,6 +48,8 @@ def main(arguments: Namespace) -> int:
     from ..evaluation.record import RANDOM_WEIGHTS
     from ..tables import regress
 
+    if arguments.record and INSTALLED and arguments.expected is None:
+        raise BenchError('name the file to write with --expected: those of the package are not yours to change')
     path = arguments.expected or EXPECTED
     join_processes(arguments.launcher)
     with regress.store_for(arguments.store) as store:

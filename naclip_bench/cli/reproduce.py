@@ -7,12 +7,11 @@ naclip-bench reproduce --import my_method.py --method mymethod,naclip --dataset 
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from itertools import product
 from pathlib import Path
 
-from ..errors import BenchError, bench_error_in
+from ..errors import BenchError, bench_error_in, say
 from .arguments import add_data_root, add_model_arguments, add_part, add_run_arguments
 
 
@@ -87,7 +86,7 @@ def main(arguments: Namespace) -> int:
     )
     plan = make_plan(tables, options)
     rows = find_rows(plan, arguments.compare) if arguments.compare else None
-    beside = find_row(plan, arguments.cost_beside, '--cost-beside') if arguments.cost_beside else None
+    beside = find_row(plan, arguments.cost_beside) if arguments.cost_beside else None
     if arguments.dry_run:
         print_plan(plan, options)
         return 0
@@ -118,11 +117,14 @@ def main(arguments: Namespace) -> int:
         return 0
     report = make_report(plan, results, tables, options)
     if rows:
-        report.comparisons = compare(*rows, results)
+        try:
+            report.comparisons = compare(*rows, results)
+        except BenchError as error:
+            problems.append(str(error))
     print_report(report)
     if arguments.out:
         for path in write_report(report, arguments.out):
             print(path)
     for problem in problems:
-        print(f'not run: {problem}', file=sys.stderr)
+        say(f'not run: {problem}')
     return 1 if problems else 0

@@ -64,7 +64,7 @@ def check_given(given: Sequence[Path]) -> None:
     """
     lost = [path for path in given if not path.exists()]
     if lost:
-        raise BenchError(f'--from: there is no {lost[0]}')
+        raise BenchError(f'there is no {lost[0]}')
 
 
 def dataset_of(benchmark: str, data_root: Path, seg_map_suffix: str = '') -> tuple[ConfigDict, int]:
@@ -176,7 +176,7 @@ def _look_into(recipe: Recipe, path: Path, stack: ExitStack) -> dict[Source, Fou
         if any(held.values()):
             return {source: (contents, names) for source, names in held.items() if names}
     expected = ' nor '.join(f'{_files_of(source)} of {source.archive}' for source in recipe.sources)
-    raise BenchError(f'--from: {path} holds {"neither" if len(recipe.sources) > 1 else "no"} {expected}')
+    raise BenchError(f'{path} holds {"neither" if len(recipe.sources) > 1 else "no"} {expected}')
 
 
 def _first_file(contents: Archive, names: dict[str, str]) -> Path:

@@ -293,7 +293,7 @@ def find_recipe(name: str, unlabeled_ignored: bool = False) -> Recipe:
     if not unlabeled_ignored:
         return recipe
     if recipe is not _OBJECT:
-        raise BenchError(f'--unlabeled-ignored is a variant of coco_object, not of {name}')
+        raise BenchError(f'unlabeled pixels ignored is a variant of coco_object, not of {name}')
     suffixes = import_module(f'{__package__}.coco').OBJECT_SUFFIXES
     return replace(
         recipe,

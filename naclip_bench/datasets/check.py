@@ -161,11 +161,11 @@ def select(names: Sequence[str], limit: int | None, subset: Path | None, suffix:
         unknown = [line for line, stem in zip(wanted, stems, strict=True) if stem not in place]
         if unknown or not wanted:
             what = f'{unknown[0]} is not in the dataset{did_you_mean(unknown[0], place)}' if unknown else 'it is empty'
-            raise BenchError(f'--subset: {subset}: {what}')
+            raise BenchError(f'subset {subset}: {what}')
         chosen = sorted({place[stem] for stem in stems})
     if limit is not None:
         if limit < 1:
-            raise BenchError(f'--limit is {limit}; it must be at least 1')
+            raise BenchError(f'the limit is {limit}; it must be at least 1')
         chosen = chosen[:limit]
     return chosen
 

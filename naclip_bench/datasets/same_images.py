@@ -82,6 +82,10 @@ class SameImages(Dataset):
         return dict(inputs=image, data_samples=sample)
 
 
+#: Settings of a dataset that its images have nothing to do with.
+OF_MASKS = ('reduce_zero_label', 'ignore_index', 'metainfo')
+
+
 def _index_of_masks(steps: Sequence[str]) -> int | None:
     """Where LoadMask stands, if nothing but packing follows it."""
     masks = (['LoadMask', 'PackSegInputs'], ['DrawMask', 'PackSegInputs'])
@@ -104,7 +108,9 @@ def image_key(dataset: dict, folders: dict[tuple[str, str], str]) -> tuple[str, 
         return (str(dataset),)
     steps = [sorted(map(str, dict(step).items())) for step in dataset['pipeline'][:-2]]
     if is_drawn(dataset):
-        return DATASETS.get(dataset['type']).drawn, str(dataset.get('count')), str(steps)
+        # All that it is given, but what its masks are made of alone.
+        given = {key: value for key, value in dataset.items() if key not in (*OF_MASKS, 'type', 'pipeline')}
+        return DATASETS.get(dataset['type']).drawn, str(sorted(given.items(), key=str)), str(steps)
     folder, suffix = Path(dataset['data_root']) / dataset['data_prefix']['img_path'], dataset.get('img_suffix', '.jpg')
     place = str(folder), suffix
     if place not in folders:

@@ -113,4 +113,4 @@ def read_subset(subset: Path) -> list[str]:
     Raises:
         BenchError: there is none, or it cannot be read.
     """
-    return read_names(bundled_or_own(str(subset), SUBSETS, '--subset'), '--subset')
+    return read_names(bundled_or_own(str(subset), SUBSETS, 'subset'), 'subset')

@@ -10,7 +10,6 @@ from typing import Literal
 from mmengine.config import Config
 from mmengine.registry import Registry
 from mmseg.registry import DATA_SAMPLERS, DATASETS, METRICS, MODELS, TRANSFORMS
-from torch.utils.data import DataLoader
 
 from ..backbones import FrozenCLIP
 from ..errors import BenchError, did_you_mean
@@ -47,23 +46,19 @@ class TestLoop:
     fp16: Literal[False] = False
 
 
-class Loader(DataLoader):
-    """Say what ``test_dataloader`` can hold: torch's parameters, the numbers narrowed, and what mmengine reads."""
+@dataclass
+class Loader:
+    """Say what ``test_dataloader`` can hold; how images are ordered, batched and collated is the run's own matter."""
 
-    def __init__(
-        self,
-        dataset: dict,
-        sampler: dict | None = None,
-        batch_sampler: dict | None = None,
-        batch_size: Count = 1,
-        num_workers: NonNegativeInt = 0,
-        timeout: NonNegativeFloat = 0,
-        prefetch_factor: Count | None = None,
-        collate_fn: object = None,
-        worker_init_fn: object = None,
-        **kwargs: object,
-    ) -> None:
-        super().__init__(dataset, **kwargs)
+    dataset: dict
+    sampler: dict | None = None
+    batch_sampler: dict | None = None
+    batch_size: Count = 1
+    num_workers: NonNegativeInt = 0
+    persistent_workers: bool = False
+    pin_memory: bool = False
+    prefetch_factor: Count | None = None
+    timeout: NonNegativeFloat = 0
 
 
 def check_config(config: Config) -> None:
@@ -90,8 +85,7 @@ def check_config(config: Config) -> None:
             check_registered(f'test_dataloader.{part}', loader[part], DATA_SAMPLERS, 'sampler', filled)
     check_registered('test_dataloader.dataset', loader['dataset'], DATASETS, 'dataset')
     for index, step in enumerate(loader['dataset'].get('pipeline') or ()):
-        if not callable(step):
-            check_registered(f'test_dataloader.dataset.pipeline.{index}', step, TRANSFORMS, 'step')
+        check_registered(f'test_dataloader.dataset.pipeline.{index}', step, TRANSFORMS, 'step')
 
     metric = group('test_evaluator', config.get('test_evaluator'))
     of = registered('test_evaluator', metric, METRICS, ConfusionMetric, 'metric of the suite')
@@ -139,7 +133,8 @@ def registered(where: str, given: Mapping, registry: Registry, base: type, what:
         BenchError: there is no such class.
     """
     name = given.get('type')
-    found = name if inspect.isclass(name) else registry.get(name) if isinstance(name, str) else None
+    # A class by itself has no name that could stand in a key.
+    found = registry.get(name) if isinstance(name, str) else None
     if not (inspect.isclass(found) and issubclass(found, base)):
         classes = {}
         while registry is not None:

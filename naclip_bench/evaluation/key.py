@@ -28,6 +28,7 @@ from ..bundled import PACKAGE
 from ..inference.pamr import PAMR
 from ..json_files import plain
 from ..methods.base import TrainingFreeSegmentor
+from ..plugins import plugin_module
 from ..settings import resolved_settings
 
 #: Folders of the package that show, prepare or measure, and decide no matrix.
@@ -78,7 +79,8 @@ def key_parts(config: Config, method: TrainingFreeSegmentor, dataset: BaseDatase
             'counting': METRICS.get(config.test_evaluator.type).counting,
             'code': code_of(config, dataset) | foreign_digests([type(method), type(method.data_preprocessor)]),
             'versions': _without(versions((*MODULES, *method.modules)), 'python'),
-        }
+        },
+        finite_only=False,
     )
 
 
@@ -120,17 +122,6 @@ def key_of(parts: dict[str, object]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def changed(old: dict, new: dict) -> list[str]:
-    """Names of the parts that differ; of a group, those in it: ``method (stride, window)``."""
-    names = []
-    for key in (key for key in {**old, **new} if old.get(key) != new.get(key)):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
-            key += f' ({", ".join(changed(before, after))})'
-        names.append(key)
-    return names
-
-
 @cache
 def source_digest() -> str:
     """Hash the package's own source on the way from an image to its matrix."""
@@ -139,7 +130,7 @@ def source_digest() -> str:
 
 
 def foreign_digests(kinds: Iterable[type]) -> dict[str, str]:
-    """Hash the files of classes that are written outside of the package and its libraries, by module.
+    """Hash the files of classes that are written outside of the package and its libraries, by module and name.
 
     A class in a package of its own stands for all of that package's files, one in a lone file also for the files beside
     it that are imported there.
@@ -153,7 +144,9 @@ def foreign_digests(kinds: Iterable[type]) -> dict[str, str]:
             path = Path(inspect.getfile(kind))
         except (OSError, TypeError):
             continue
-        found[kind.__module__] = _source_around(path)
+        # A file that was named by its path is told by its name: where it lies decides nothing.
+        where = path.name if kind.__module__ == plugin_module(path) else kind.__module__
+        found[f'{where}:{kind.__qualname__}'] = _source_around(path)
     return found
 
 

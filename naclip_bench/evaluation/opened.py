@@ -11,6 +11,8 @@ import torch
 from mmengine.dataset import BaseDataset
 from mmseg.registry import METRICS
 
+from ..backbones import FrozenCLIP
+from ..backbones.sources import find_architecture, find_weights
 from ..checks.start import build_dataset
 from ..datasets.check import image_names, select
 from ..datasets.digest import image_digests
@@ -19,6 +21,7 @@ from ..datasets.splits import Deviation
 from ..errors import BenchError
 from ..methods.base import TrainingFreeSegmentor
 from ..methods.side_by_side import SideBySide
+from ..settings import resolved_settings
 from ..vocabulary import Vocabulary
 from .config_check import check_config
 from .journal import Finished, Journal
@@ -53,6 +56,7 @@ class Pass:
                 check_classes(leaf, datasets[leaf.dataset_key])
                 # As it is now: what is edited while other passes run is not what runs.
                 code_of(leaf.config, datasets[leaf.dataset_key])
+            check_weights(self.leaves[0])
             self._datasets = datasets
         first = next(iter(self._datasets.values()))
         select(image_names(first), selection.limit, selection.subset, first.img_suffix)
@@ -71,6 +75,19 @@ def passes_of(leaves: Iterable[Leaf]) -> list[Pass]:
         prepared = json.dumps([model.backbone, model.get('data_preprocessor')], sort_keys=True, default=str)
         shared[(*image_key(leaf.config.test_dataloader.dataset, folders), prepared)].append(leaf)
     return [Pass(group) for group in shared.values()]
+
+
+def check_weights(leaf: Leaf) -> None:
+    """See that a leaf's weights are here, fetched where they must be.
+
+    Raises:
+        BenchError: they cannot be had.
+    """
+    backbone = resolved_settings('model.backbone', FrozenCLIP, leaf.config.model.backbone)
+    architecture = find_architecture(backbone['arch'])
+    # A folder or hub name that is an architecture and weights in one has been read with the former.
+    if backbone['pretrained'] is not None and architecture.place is None:
+        find_weights(str(backbone['pretrained']), architecture)
 
 
 def check_classes(leaf: Leaf, dataset: BaseDataset) -> None:
@@ -100,6 +117,7 @@ class OpenPass:
         parts: of each leaf: everything that decides its matrices, by name; see :func:`key_parts`.
         keys: of each leaf: the hash of that.
         places: place of the first leaf that has each key.
+        computed: how many images were computed of a leaf, by its key.
 
     Raises:
         BenchError: see :meth:`Pass.check`.
@@ -124,6 +142,7 @@ class OpenPass:
             name: dict(zip(self.names, image_digests(dataset, self.data.indices), strict=True))
             for name, dataset in self.data.datasets.items()
         }
+        self.computed: dict[str, int] = {}
         self.keys: list[str] = []
         self.places: dict[str, int] = {}
         for place, (leaf, parts) in enumerate(zip(self.leaves, self.parts, strict=True)):

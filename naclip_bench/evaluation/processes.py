@@ -10,8 +10,6 @@ from mmengine.dist import init_dist
 
 from ..errors import BenchError
 
-LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-
 
 def join_processes(launcher: str) -> None:
     """Join the group of processes that a launcher started; ``none``: this process is alone.
@@ -24,10 +22,10 @@ def join_processes(launcher: str) -> None:
     if launcher == 'none':
         return
     if launcher == 'pytorch' and 'RANK' not in os.environ:
-        raise BenchError('--launcher pytorch is for torchrun: torchrun --nproc_per_node=2 -m naclip_bench test ...')
+        raise BenchError('the launcher pytorch is for torchrun: torchrun --nproc_per_node=2 -m naclip_bench test ...')
     if torch.cuda.is_available():
         init_dist(launcher)
     elif launcher != 'pytorch':
-        raise BenchError(f'--launcher {launcher} needs a GPU a process; on CPUs use torchrun and --launcher pytorch')
+        raise BenchError(f'the launcher {launcher} needs a GPU a process; on CPUs use torchrun and pytorch')
     elif not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')

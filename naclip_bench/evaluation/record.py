@@ -18,7 +18,6 @@ from ..datasets.splits import Deviation
 from ..json_files import plain
 from ..methods.base import TrainingFreeSegmentor
 from .confusion import from_cells
-from .key import versions
 from .leaf import Leaf, Selection
 from .store import Entry
 
@@ -121,7 +120,7 @@ def result_record(
             'data_list': list_hash(names),
         },
         'stands_on': entry.about['parts'],
-        'versions': versions(),
+        'versions': last['versions'],
         'device': last['device'],
         'times': {name: last[name] for name in ('wall', 'images', 'leaves', 'stages')},
         'config': config.to_dict(),

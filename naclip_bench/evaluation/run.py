@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 import uuid
@@ -24,10 +23,11 @@ from torch.utils.data import DataLoader
 
 from ..backbones.text import Text, text_of
 from ..datasets.sampler import FixedBatches
-from ..errors import BenchError
+from ..errors import BenchError, say
 from ..timing import STOPWATCH
 from .image_files import ImageFiles
 from .journal import Finished
+from .key import versions
 from .leaf import Leaf, Selection
 from .metric import LeafCounter
 from .opened import OpenPass, Pass
@@ -37,6 +37,9 @@ from .store import Entry, Store
 
 #: Seconds between two looks at leaves that another process computes.
 PATIENCE = 2.0
+
+#: Settings of a loader that are the run's own matter.
+OWN_LOADING = ('dataset', 'sampler', 'batch_sampler', 'batch_size')
 
 #: Makes what a run of one leaf writes of every image, from the opened pass.
 Files = Callable[[OpenPass], Sequence[ImageFiles]]
@@ -49,10 +52,12 @@ class Result:
     Attributes:
         record: see docs/result.md.
         cells: each image's confusion matrix as its non-zero entries, by name; see :func:`to_cells`.
+        computed: how many of the images this run computed; the others were in the store.
     """
 
     record: dict
     cells: dict[str, np.ndarray]
+    computed: int = 0
 
     @property
     def classes(self) -> int:
@@ -98,6 +103,7 @@ def run(
     waiting: list[tuple[Pass, Sequence[ImageFiles] | None]] = []
     # Those that wait for another process come last.
     for pass_, written in chain(((pass_, None) for pass_ in possible), waiting):
+        opened = None  # the last one's model, which the next one needs the room of
         try:
             with telling(f'{pass_.title}: weights and data'):
                 opened = OpenPass(pass_, selection)
@@ -156,7 +162,7 @@ def _run_pass(opened: OpenPass, store: Store, files: Sequence[ImageFiles] = (), 
         }
         missing, seen = _from_main((missing, seen))
         if seen:
-            _compute(opened, store, seen, finished, files)
+            _compute(opened, store, seen, finished, files, fresh)
         barrier()
     return len(seen) == len(missing)
 
@@ -173,6 +179,7 @@ def _compute(
     seen: Mapping[str, set[str]],
     finished: Mapping[str, dict[str, Finished]],
     files: Sequence[ImageFiles],
+    fresh: bool,
 ) -> None:
     counters = {key: opened.counter(key, store.journal(key)) for key in seen}
     STOPWATCH.reset()
@@ -181,12 +188,10 @@ def _compute(
         _loop(opened, counters, seen, finished, files)
     except BaseException:
         kept = max((len(seen[key]) + len(counter.counted) for key, counter in counters.items()), default=0)
-        if kept and is_main_process():
-            print(
-                f'note: {kept:,} of {len(opened.names):,} images are finished and kept in {store.folder}; the same '
-                'command goes on with the rest',
-                file=sys.stderr,
-            )
+        if kept and store.lasting and is_main_process():
+            goes_on = 'a run that is not fresh' if fresh else 'the same command'
+            done = f'{kept:,} of {len(opened.names):,} images are finished and kept in {store.folder}'
+            say(f'note: {done}; {goes_on} goes on with the rest')
         raise
     finally:
         for counter in counters.values():
@@ -203,10 +208,12 @@ def _compute(
         'leaves': len(seen),
         'stages': stages,
         'device': device_record(opened.device),
+        'versions': versions(),
     }
     if is_main_process():
         for key, images in counted.items():
             _put(opened, store, key, {**finished[key], **images}, session)
+            opened.computed[key] = len(images)
 
 
 def _put(opened: OpenPass, store: Store, key: str, images: dict[str, Finished], session: dict) -> None:
@@ -265,13 +272,9 @@ def _loader(opened: OpenPass) -> DataLoader:
     # mmengine's own sampler type is asked for its dataset only.
     sampler = FixedBatches(type('Whole', (), dict(dataset=opened.data))(), settings.batch_size)
     sampler.leave_out(frozenset.intersection(*opened.model.finished.values()))
-    return DataLoader(
-        opened.data,
-        batch_sampler=sampler,
-        num_workers=settings.num_workers,
-        collate_fn=pseudo_collate,
-        pin_memory=torch.cuda.is_available(),
-    )
+    read = {name: value for name, value in settings.items() if name not in OWN_LOADING}
+    read.setdefault('pin_memory', torch.cuda.is_available())
+    return DataLoader(opened.data, batch_sampler=sampler, collate_fn=pseudo_collate, **read)
 
 
 def _share_texts(opened: OpenPass, keys: Iterable[str]) -> None:
@@ -313,13 +316,14 @@ def read_results(opened: OpenPass, store: Store) -> dict[Leaf, Result]:
             opened.names,
             entries[key],
         )
-        results[leaf] = Result(record, {name: entries[key].images[name].cells for name in opened.names})
+        cells = {name: entries[key].images[name].cells for name in opened.names}
+        results[leaf] = Result(record, cells, opened.computed.get(key, 0))
     return results
 
 
 def _wait_for(opened: OpenPass, store: Store, files: Sequence[ImageFiles], fresh: bool) -> None:
     """Until all of a pass is in the store; what another process gave back unfinished is computed here."""
     if is_main_process():
-        print(f'waiting for another process, which computes {opened.title}', file=sys.stderr)
+        say(f'waiting for another process, which computes {opened.title}')
     while not _run_pass(opened, store, files, fresh):
         time.sleep(PATIENCE)

@@ -54,10 +54,11 @@ class Store:
 
     Args:
         folder: made when the first leaf is computed.
+        lasting: it is there for later runs.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: Path, lasting: bool = True) -> None:
+        self.folder, self.lasting = Path(folder), lasting
 
     def path(self, key: str) -> Path:
         return self.folder / f'{key}.npz'

@@ -38,10 +38,10 @@ class SideBySide(BaseSegmentor):
     def __init__(self, members: dict[str, dict], backbone: dict | None = None) -> None:
         clip = FrozenCLIP(**(backbone or {}))
         built = {name: MODELS.build(dict(config, backbone=clip)) for name, config in members.items()}
-        first = next(iter(built.values())).data_preprocessor
-        if any(_differ(first, member.data_preprocessor) for member in built.values()):
+        first, *others = (config.get('data_preprocessor') for config in members.values())
+        if any(other != first for other in others):
             raise BenchError('methods side by side need the same data_preprocessor')
-        super().__init__(data_preprocessor=first)
+        super().__init__(data_preprocessor=next(iter(built.values())).data_preprocessor)
         self.members = nn.ModuleDict(built)
         self.finished: dict[str, frozenset[int]] = {}
         self.tell: Callable[[float], None] = lambda share: None
@@ -68,8 +68,3 @@ class SideBySide(BaseSegmentor):
         raise NotImplementedError('ask one of the members')
 
     encode_decode = _forward = loss = extract_feat
-
-
-def _differ(one: nn.Module, other: nn.Module) -> bool:
-    pairs = zip(one.buffers(), other.buffers(), strict=True) if type(one) is type(other) else ()
-    return type(one) is not type(other) or not all(torch.equal(*pair) for pair in pairs)

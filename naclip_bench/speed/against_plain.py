@@ -77,7 +77,7 @@ def benchmark(config: Config, limit: int, with_plain: bool = True) -> Measured:
     dataset = build_dataset(config.test_dataloader.dataset)
     size, count = config.test_dataloader.batch_size, min(limit, len(dataset))
     if count < 1:
-        raise BenchError(f'--limit is {limit}; it must be at least 1')
+        raise BenchError(f'the limit is {limit}; it must be at least 1')
     model = MODELS.build(config.model).eval().to(device)
     reference = _reference(config, model, device) if with_plain else None
     memory = PeakMemory(device)

@@ -54,7 +54,7 @@ def costs(configs: dict[str, Config], limit: int) -> dict[str, Cost]:
         BenchError: the data are not there, or the configs differ in more than the method.
     """
     if limit < 1:
-        raise BenchError(f'--limit is {limit}; it must be at least 1')
+        raise BenchError(f'the limit is {limit}; it must be at least 1')
     first = next(iter(configs.values()))
     if any(config.model.backbone != first.model.backbone for config in configs.values()):
         raise BenchError('the methods have different backbones; costs side by side need one')

@@ -76,8 +76,8 @@ def sharing(plan: Plan, beside: Compared, options: Options) -> list[Shared]:
     for pass_, leaf in zip(plan.passes, alone, strict=True):
         if leaf is None:
             raise BenchError(
-                f'--cost-beside: {beside.label} has not the images, sizes or weights of {pass_.leaves[0].name} '
-                'and what runs with it; leave those out with --rows and --datasets'
+                f'{beside.label} has not the images, sizes or weights of {pass_.leaves[0].name} '
+                'and what runs with it; leave those rows and datasets out'
             )
     return [_measured(pass_, leaf, options) for pass_, leaf in zip(plan.passes, alone, strict=True)]
 

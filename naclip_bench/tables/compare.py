@@ -94,13 +94,13 @@ def find_rows(plan: Plan, rows: Sequence[str]) -> tuple[Compared, Compared]:
     Raises:
         BenchError: a row is not in the plan, is not run, or could be several; or the two have nothing to compare.
     """
-    first, second = (find_row(plan, row, '--compare') for row in rows)
+    first, second = (find_row(plan, row) for row in rows)
     if not any(second.leaves.get(dataset, leaf) is not leaf for dataset, leaf in first.leaves.items()):
-        raise BenchError(f'--compare: {rows[0]} and {rows[1]} are not two runs on a dataset that both have')
+        raise BenchError(f'{rows[0]} and {rows[1]} are not two runs on a dataset that both have')
     return first, second
 
 
-def find_row(plan: Plan, wanted: str, option: str) -> Compared:
+def find_row(plan: Plan, wanted: str) -> Compared:
     """The row that is called so.
 
     Args:
@@ -121,11 +121,11 @@ def find_row(plan: Plan, wanted: str, option: str) -> Compared:
             found[key, table.label(row)] = Compared(table.label(row), leaves)
     if not found:
         names = {row.name for _, row in known}
-        raise BenchError(f'{option}: no row that is run is called "{wanted}"{did_you_mean(wanted, names)}')
+        raise BenchError(f'no row that is run is called "{wanted}"{did_you_mean(wanted, names)}')
     first, *others = found.values()
     if any(other.leaves != first.leaves for other in others):
         could_be = ' or '.join(f'"{table} {label}"' for table, label in found)
-        raise BenchError(f'{option}: "{wanted}" could be {could_be}')
+        raise BenchError(f'"{wanted}" could be {could_be}')
     return first
 
 
@@ -147,7 +147,7 @@ def _compare(
 ) -> Comparison:
     first, second = (Images(leaf, results[leaf]) for leaf in leaves)
     if first.names != second.names or len(first) < 2:
-        raise BenchError(f'--compare: {dataset}: a comparison needs two images or more, the same for both rows')
+        raise BenchError(f'{dataset}: a comparison needs two images or more, the same for both rows')
     scores = [100 * images.each().mIoU for images in (first, second)]
     differences = np.nan_to_num(np.abs(scores[0] - scores[1]))
     classes = [entry['class'] for entry in results[leaves[0]].record['per_class']]

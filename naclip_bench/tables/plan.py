@@ -105,7 +105,7 @@ def _check_datasets(tables: Sequence[TableSpec], options: Options) -> None:
     datasets = {dataset for table in tables for dataset, _ in table.columns()}
     for name in options.datasets or ():
         if name not in datasets:
-            raise BenchError(f'--datasets: no table asked for has {name}{did_you_mean(name, datasets)}')
+            raise BenchError(f'no table asked for has {name}{did_you_mean(name, datasets)}')
 
 
 def _wanted_rows(tables: Sequence[TableSpec], options: Options) -> set[Row] | None:
@@ -118,7 +118,7 @@ def _wanted_rows(tables: Sequence[TableSpec], options: Options) -> set[Row] | No
         found = [row for table, row in rows if table.calls(row, word)]
         found = found or [row for _, row in rows if word.lower() in row.name.lower()]
         if not found:
-            raise BenchError(f'--rows: no row holds "{word}"{did_you_mean(word, {row.name for _, row in rows})}')
+            raise BenchError(f'no row holds "{word}"{did_you_mean(word, {row.name for _, row in rows})}')
         wanted.update(found)
     return wanted
 

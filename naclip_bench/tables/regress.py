@@ -119,7 +119,7 @@ def select_expected(expected: Sequence[Expected], words: Sequence[str] | None) -
         raise BenchError('there are no expected values; record some: naclip-bench regress --record CONFIG')
     for word in words or ():
         if not any(word.lower() in name.lower() for name in names):
-            raise BenchError(f'--select: no config with an expected value holds "{word}"{did_you_mean(word, names)}')
+            raise BenchError(f'no config with an expected value holds "{word}"{did_you_mean(word, names)}')
     return [entry for entry in expected if not words or any(word.lower() in entry.config.lower() for word in words)]
 
 
@@ -242,7 +242,7 @@ def store_for(folder: Path | None) -> Iterator[Store]:
         tempfile.TemporaryDirectory() as temporary,
         patch.dict(os.environ, NACLIP_BENCH_CACHE=str(Path(temporary) / 'cache')),
     ):
-        yield Store(Path(temporary) / 'results')
+        yield Store(Path(temporary) / 'results', lasting=False)
 
 
 # ---- comparing and recording

@@ -20,6 +20,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
 from .bundled import CONFIGS
+from .console import telling
 from .errors import BenchError, did_you_mean
 from .plugins import errors_of_plugins, plugins
 
@@ -54,7 +55,7 @@ def register() -> None:
 
 @cache
 def _register() -> None:
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+    with telling('loading PyTorch and MMSegmentation'), warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         # mmcv tells of compiled parts that are not there and that nothing here needs.
         warnings.filterwarnings('ignore', module='mm(cv|engine|seg)[.]')
         for package in ('datasets', 'evaluation', 'methods'):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from rich.console import Console
 from rich.table import Table
 
@@ -11,6 +15,18 @@ def screen() -> Console:
     console = Console(highlight=False)
     console.soft_wrap = not console.is_terminal
     return console
+
+
+@contextmanager
+def telling(what: str) -> Iterator[None]:
+    """Say what is going on before the first image, where somebody looks at a terminal."""
+    console = Console(stderr=True)
+    # Of several processes the first one speaks.
+    if os.environ.get('RANK', '0') == '0' and console.is_terminal:
+        with console.status(what):
+            yield
+    else:
+        yield
 
 
 def print_whole(console: Console, table: Table) -> None:

@@ -39,12 +39,14 @@ class Plugin:
         name: as it was named.
         methods: ``model`` of the base config, by method.
         datasets: base config, or the path of one, by dataset.
+        sources: its own Python files, which say what its methods are.
         error: why it cannot be used, in one line; empty: it can.
     """
 
     name: str
     methods: dict[str, dict] = field(default_factory=dict)
     datasets: dict[str, dict | Path] = field(default_factory=dict)
+    sources: list[Path] = field(default_factory=list)
     error: str = ''
 
 
@@ -99,7 +101,8 @@ def _load(name: str, module_name: str) -> Plugin:
             key: base if isinstance(base, dict) else folder / base
             for key, base in getattr(module, 'DATASETS', {}).items()
         }
-        return Plugin(name, _methods_of(module), datasets)
+        sources = sorted(folder.rglob('*.py')) if hasattr(module, '__path__') else [Path(module.__file__)]
+        return Plugin(name, _methods_of(module), datasets, sources)
     except Exception as error:  # whatever a stranger's module raises, it must not end what does without it
         return Plugin(name, error=f'{name} cannot be imported: {one_line(error)}')
 

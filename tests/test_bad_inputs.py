@@ -186,9 +186,9 @@ def test_error_in_a_loading_process_is_one_line_too(bench):
         pytest.param((), {'test_dataloader.batch_size': 0}, ('batch_size is 0', 'at least 1'), id='batch of none'),
         pytest.param((), {'model.class_names': 'pc59'}, ('pc59.txt has 59 classes', '21'), id='number of classes'),
         pytest.param((), {'model.class_names': 'voc22'}, ('voc22', 'did you mean "voc21"'), id='class-name file'),
-        pytest.param(('--limit', '0'), {}, ('--limit is 0',), id='limit of none'),
+        pytest.param(('--limit', '0'), {}, ('the limit is 0',), id='limit of none'),
         pytest.param(('--limit', 'few'), {}, ("'few'", '--limit'), id='limit that is no number'),
-        pytest.param(('--subset', 'nowhere.txt'), {}, ('--subset', 'nowhere.txt'), id='no subset file'),
+        pytest.param(('--subset', 'nowhere.txt'), {}, ('subset: there is no file nowhere.txt',), id='no subset file'),
     ],
 )
 def test_setting_that_cannot_be(bench, earlier, capfd, arguments, options, fragments):
@@ -227,7 +227,7 @@ def test_class_names_of_ones_own_with_a_class_missing(bench, earlier, capfd):
 def test_subset_that_cannot_be(bench, earlier, capfd, content, fragments):
     subset = bench.folder / 'subset.txt'
     subset.write_bytes(content)
-    assert_one_line(bench.run(capfd, '--subset', str(subset)), f'--subset: {subset}', *fragments)
+    assert_one_line(bench.run(capfd, '--subset', str(subset)), f'subset {subset}', *fragments)
     earlier()
 
 

@@ -90,6 +90,11 @@ def test_catalog_filtered():
         filtered(catalog(), ['nalcip'])
 
 
+def test_a_setting_of_the_model_named_by_itself_is_told():
+    with pytest.raises(BenchError, match=r'there is no setting sigma, but model\.sigma'):
+        load_config('naclip_voc21', cfg_options={'sigma': 3})
+
+
 def test_a_chunk_of_queries_refines_nothing_by_itself():
     """What is asked for when memory ran out must not turn the refinement on where there is none."""
     chunk = {'model.refine.query_chunk': 8}

@@ -22,7 +22,7 @@ def test_no_images(tmp_path, capfd):
         '--beside', 'naclip', '--limit', '0', config='clip_voc21', without=('--work-dir', '--store')
     )
     outcome = run_here(capfd, given, COMMAND.with_name('benchmark.py'))
-    assert (outcome.code, outcome.stderr) == (1, 'error: --limit is 0; it must be at least 1\n')
+    assert (outcome.code, outcome.stderr) == (1, 'error: the limit is 0; it must be at least 1\n')
 
 
 def test_methods_with_other_data_are_refused(tmp_path, capfd):

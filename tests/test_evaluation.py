@@ -17,6 +17,7 @@ from hypothesis.extra import numpy as hnp
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.evaluation import IoUMetric
 from PIL import Image
+from plans import tiny_leaf
 from tiny import TinyBench, assert_kept, run_process
 
 from naclip_bench.checks.start import build_dataset
@@ -25,9 +26,14 @@ from naclip_bench.datasets.check import select
 from naclip_bench.datasets.loading import LoadMask
 from naclip_bench.datasets.sampler import FixedBatches
 from naclip_bench.errors import BenchError
+from naclip_bench.evaluation import run as run_module
 from naclip_bench.evaluation.confusion import Scores, confusion_matrix
 from naclip_bench.evaluation.journal import Journal
+from naclip_bench.evaluation.leaf import Selection
 from naclip_bench.evaluation.metric import ConfusionMetric
+from naclip_bench.evaluation.opened import OpenPass, Pass
+from naclip_bench.evaluation.run import run
+from naclip_bench.evaluation.store import Store
 from naclip_bench.json_files import write_json
 
 IGNORED = 255
@@ -338,6 +344,37 @@ def test_a_run_that_is_finished_is_read(bench, capfd):
     before = bench.result()
     outcome = bench.run(capfd)
     assert (outcome.code, outcome.stderr) == (0, '') and bench.result() == before
+    last = outcome.stdout.splitlines()[-2]
+    assert last.startswith(f'read from the store, nothing computed: finished {before["date"]}')
+
+
+def test_a_part_that_was_read_is_told(bench, capfd):
+    assert bench.run(capfd, '--limit', '2').code == 0
+    assert '3 images computed now, the others read: ' in bench.run(capfd).stdout
+
+
+def test_what_goes_on_behind_an_interruption_is_true(bench, capfd, monkeypatch):
+    append = Journal.append
+
+    def interrupted(journal: Journal, images: dict) -> None:
+        if 'p2' in images:
+            raise KeyboardInterrupt
+        append(journal, images)
+
+    monkeypatch.setattr(Journal, 'append', interrupted)
+    assert 'a run that is not fresh goes on with the rest' in bench.run(capfd, '--fresh', **UNEVEN).stderr
+    with pytest.raises(KeyboardInterrupt):
+        run([Pass([tiny_leaf(bench)])], Selection(), Store(bench.folder / 'passing', lasting=False))
+    assert capfd.readouterr().err == ''
+
+
+def test_settings_of_the_loader_are_used(bench, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(run_module, 'DataLoader', lambda data, **given: seen.update(given) or given)
+    opened = OpenPass(Pass([tiny_leaf(bench, test_dataloader__timeout=7)]), Selection())
+    opened.model.finished = opened.finished_members({key: set() for key in opened.keys})
+    run_module._loader(opened)
+    assert seen['timeout'] == 7 and seen['batch_sampler'].batch_size == 2 and 'batch_size' not in seen
 
 
 def test_one_run_in_a_folder_at_a_time(bench, capfd):

@@ -20,7 +20,9 @@ from tiny import TinyBench, run_process
 from naclip_bench.backbones import FrozenCLIP
 from naclip_bench.backbones import text as text_module
 from naclip_bench.bundled import CONFIGS
+from naclip_bench.configuration import load_config
 from naclip_bench.datasets.preprocessor import ImagePreprocessor
+from naclip_bench.datasets.same_images import image_key
 from naclip_bench.errors import BenchError
 from naclip_bench.evaluation import key as key_module
 from naclip_bench.evaluation import run as run_module
@@ -29,6 +31,7 @@ from naclip_bench.evaluation.opened import OpenPass, Pass, passes_of
 from naclip_bench.evaluation.run import run
 from naclip_bench.evaluation.store import Store
 from naclip_bench.inference.pipeline import segment
+from naclip_bench.json_files import plain
 from naclip_bench.methods.naclip import NACLIP
 from naclip_bench.vocabulary import TEMPLATES
 
@@ -190,6 +193,17 @@ def test_a_regression_over_processes_has_one_verdict(bench):
 
 
 # ---- keys
+
+
+def test_drawn_images_of_other_arguments_are_not_the_same():
+    dataset = load_config('naclip_materials24').test_dataloader.dataset
+    assert image_key(dataset, {}) == image_key({**dataset, 'metainfo': dict(classes=('a',))}, {})
+    assert image_key(dataset, {}) != image_key({**dataset, 'seed': 5}, {})
+
+
+def test_infinity_is_another_value_than_none():
+    assert plain({'a': float('inf')}, finite_only=False) != plain({'a': None}, finite_only=False)
+    assert plain(float('inf')) is None
 
 
 class Darker(ImagePreprocessor):

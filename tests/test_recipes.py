@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tiny import COMMAND, run_here
 
 from naclip_bench.checks.start import build_dataset
 from naclip_bench.configuration import load_config
@@ -29,3 +30,8 @@ def test_a_run_without_its_data_says_what_brings_them(benchmark, tmp_path):
         config.test_dataloader.dataset.data_prefix.img_path = 'nowhere'
         with pytest.raises(BenchError, match=rf'; run: naclip-bench data prepare {config.recipe}{option}$'):
             build_dataset(config.test_dataloader.dataset)
+
+
+def test_help_lists_the_datasets(capfd):
+    outcome = run_here(capfd, ['--help'], COMMAND.with_name('prepare_data.py'))
+    assert all(f'  {key} ' in outcome.stdout for key in recipes.RECIPES)

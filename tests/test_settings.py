@@ -278,6 +278,7 @@ WRONG = [
     ('test_dataloader.dataset.reduce_zero_label', 'no', "test_dataloader.dataset.reduce_zero_label is 'no'"),
     ('test_dataloader.dataset.pipeline', 3, 'test_dataloader.dataset.pipeline is 3; it must be a list'),
     ('test_dataloader.dataset.pipeline.0.type', 'LoadImge', "test_dataloader.dataset.pipeline.0.type is 'LoadImge'"),
+    ('test_dataloader.collate_fn', 'x', 'there is no setting test_dataloader.collate_fn'),
     ('test_dataloader.dataset.pipeline.1.scle', 3, 'there is no setting test_dataloader.dataset.pipeline.1.scle'),
     ('test_dataloader.dataset.pipeline.1.scale', 'a', "test_dataloader.dataset.pipeline.1.scale is 'a'; it must be"),
     ('test_evaluator', 3, 'test_evaluator is 3; it must be a group of settings'),
@@ -307,9 +308,16 @@ def test_wrong_settings_of_a_config_are_said(name, value, begin):
     assert '\n' not in str(error.value)
 
 
+def test_a_step_without_a_name_is_no_step():
+    config = load_config('naclip_voc21')
+    config.test_dataloader.dataset.pipeline = [print, *config.test_dataloader.dataset.pipeline]
+    with pytest.raises(BenchError, match=r'^test_dataloader.dataset.pipeline.0 is .*; it must be a group of settings'):
+        check_config(config)
+
+
 def test_what_a_config_may_have_besides():
     config = load_config('naclip_voc21')
     config.merge_from_dict({'my_sides': [336], 'model.refine': {}, 'env_cfg.dist_cfg.timeout': 60})
-    config.model.type, config.test_dataloader.batch_sampler = MODELS.get('NACLIP'), None
+    config.test_dataloader.batch_sampler = None
     config.model.data_preprocessor = ConfigDict(type='ImagePreprocessor', mean=[0, 0, 0], std=(1, 1, 1))
     check_config(config)

@@ -199,7 +199,7 @@ def test_made_from_a_list_without_data(bench, capfd):
         pytest.param(('voc21', 5), ('cannot pick 5 of 4 images',), id='too many'),
         pytest.param(('voc21', 'few'), ("'few'",), id='no number'),
         pytest.param(('ade20k', 2), ('ADEChallengeData2016', '--data-root'), id='no data'),
-        pytest.param(('voc21', 2, '--list', 'nowhere.txt'), ('--list', 'nowhere.txt'), id='no list'),
+        pytest.param(('voc21', 2, '--list', 'nowhere.txt'), ('list of images nowhere.txt',), id='no list'),
         pytest.param(('voc21', 2, '--seed', '1'), ('voc21_2.txt holds another subset', '--out'), id='another seed'),
         pytest.param(('voc21', 2, '--out', '/proc/x/y'), ('--out', '/proc/x/y'), id='cannot be written'),
     ],

@@ -40,7 +40,7 @@ def main(arguments: Namespace) -> None:
     settings, shown = config.test_dataloader.dataset, {}
     if arguments.list:
         suffix = settings.get('img_suffix', '.jpg')
-        names = short_names(name.removesuffix(suffix) for name in read_names(arguments.list, '--list'))
+        names = short_names(name.removesuffix(suffix) for name in read_names(arguments.list))
     if not arguments.list or is_drawn(settings) or Path(settings.data_root).is_dir():
         dataset = build_dataset(settings)
         present = short_names(image_names(dataset))

@@ -36,4 +36,4 @@ def main(arguments: Namespace) -> None:
     selection = Selection(arguments.limit, arguments.subset)
     result = run_single(leaf, selection, Store(arguments.store), outputs, arguments.fresh)
     if result is not None:
-        print_result(result.record, outputs.result)
+        print_result(result.record, outputs.result, result.computed)

@@ -13,18 +13,21 @@ from ..errors import BenchError
 SHOWN = '1'
 
 
-def read_names(path: Path, option: str) -> list[str]:
+def read_names(path: Path, what: str = 'list of images') -> list[str]:
     """The lines of a list of images that are neither empty nor begin with "#".
 
+    Args:
+        what: the list is called in messages.
+
     Raises:
-        BenchError: it cannot be read; begins with ``option``, which named it.
+        BenchError: it cannot be read.
     """
     try:
         lines = [line.strip() for line in path.read_text(encoding='utf-8-sig').splitlines()]
     except OSError as error:
-        raise BenchError(f'{option}: cannot read {path}: {error.strerror}') from None
+        raise BenchError(f'cannot read the {what} {path}: {error.strerror}') from None
     except UnicodeDecodeError:
-        raise BenchError(f'{option}: {path} is no text; write one image name a line') from None
+        raise BenchError(f'the {what} {path} is no text; write one image name a line') from None
     return [line for line in lines if line and not line.startswith('#')]
 
 
@@ -61,7 +64,7 @@ def load_data_list(self: BaseSegDataset) -> list[dict]:
     images, masks = self.data_prefix['img_path'], self.data_prefix.get('seg_map_path')
     about = dict(label_map=self.label_map, reduce_zero_label=self.reduce_zero_label)
     infos = []
-    for line in read_names(Path(self.ann_file), 'data'):
+    for line in read_names(Path(self.ann_file)):
         name = _image_of(line, self, Path(images))
         infos.append(dict(img_path=str(Path(images, f'{name}{self.img_suffix}')), seg_fields=[], **about))
         if masks is not None:

@@ -133,7 +133,9 @@ def registered(where: str, given: Mapping, registry: Registry, base: type, what:
         BenchError: there is no such class.
     """
     name = given.get('type')
-    # A class by itself has no name that could stand in a key.
+    if inspect.isclass(name):
+        # It has no name that could stand in a key and in a printed config.
+        raise BenchError(f'{where}.type is a class; give the name it is registered under, {name.__name__!r}')
     found = registry.get(name) if isinstance(name, str) else None
     if not (inspect.isclass(found) and issubclass(found, base)):
         classes = {}

@@ -11,12 +11,13 @@ from ..console import print_whole, screen
 from .record import RANDOM_WEIGHTS
 
 
-def print_result(record: dict, path: Path) -> None:
+def print_result(record: dict, path: Path, computed: int) -> None:
     """Print a result record.
 
     Args:
         record: see docs/result.md.
         path: where it was written.
+        computed: how many of its images were computed for it; the others were in the store.
     """
     console = screen()
     table = Table('class')
@@ -43,8 +44,15 @@ def print_result(record: dict, path: Path) -> None:
         f'{settings["precision"]}',
         markup=False,
     )
-    stages = ', '.join(f'{stage} {seconds:.1f}' for stage, seconds in times['stages'].items())
-    console.print(f'{times["wall"]:.1f} s on {record["device"]["name"]} ({stages}); {path}', markup=False)
+    if computed:
+        stages = ', '.join(f'{stage} {seconds:.1f}' for stage, seconds in times['stages'].items())
+        here = '' if computed == images['count'] else f'{computed} images computed now, the others read: '
+        console.print(f'{here}{times["wall"]:.1f} s on {record["device"]["name"]} ({stages}); {path}', markup=False)
+    else:
+        console.print(
+            f'read from the store, nothing computed: finished {record["date"]} on {record["device"]["name"]}; {path}',
+            markup=False,
+        )
     if record.get('note'):
         console.print(record['note'], style='bold yellow', markup=False)
     if record['random_weights']:

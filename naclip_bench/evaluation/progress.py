@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -18,17 +17,6 @@ from ..timing import STOPWATCH
 from .confusion import from_cells
 from .journal import Finished
 from .metric import LeafCounter
-
-
-@contextmanager
-def telling(what: str) -> Iterator[None]:
-    """Say what is going on before the first image, where somebody looks at a terminal."""
-    console = Console(stderr=True)
-    if is_main_process() and console.is_terminal:
-        with console.status(what):
-            yield
-    else:
-        yield
 
 
 class ProgressHook(Hook):

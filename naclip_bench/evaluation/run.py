@@ -22,6 +22,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from ..backbones.text import Text, text_of
+from ..console import telling
 from ..datasets.sampler import FixedBatches
 from ..errors import BenchError, say
 from ..timing import STOPWATCH
@@ -31,7 +32,7 @@ from .key import versions
 from .leaf import Leaf, Selection
 from .metric import LeafCounter
 from .opened import OpenPass, Pass
-from .progress import ProgressHook, telling
+from .progress import ProgressHook
 from .record import device_record, result_record
 from .store import Entry, Store
 

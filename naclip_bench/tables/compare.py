@@ -105,7 +105,6 @@ def find_row(plan: Plan, wanted: str) -> Compared:
 
     Args:
         wanted: see :func:`find_rows`.
-        option: of the command line, for messages.
 
     Raises:
         BenchError: no row that is run is called so, or several are.

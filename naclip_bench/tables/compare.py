@@ -14,7 +14,7 @@ from ..evaluation.leaf import Leaf
 from ..evaluation.run import Result
 from .bootstrap import RESAMPLES, Images, Paired, paired
 from .plan import Plan
-from .tables import Row
+from .spec import Row
 
 #: Images that are shown of a comparison.
 SHOWN = 8

@@ -17,7 +17,7 @@ from ..errors import BenchError, did_you_mean
 from ..evaluation.leaf import Leaf, Selection
 from ..evaluation.opened import Pass, passes_of
 from .papers import Value
-from .tables import Row, TableSpec
+from .spec import Row, TableSpec
 
 
 @dataclass(frozen=True)

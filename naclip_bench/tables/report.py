@@ -12,7 +12,7 @@ from ..evaluation.run import Result
 from .bootstrap import Interval, intervals
 from .compare import Comparison
 from .plan import Cell, Options, Plan
-from .tables import Row, TableSpec
+from .spec import Row, TableSpec
 
 #: The papers' metrics that have another name here.
 METRIC_KEYS = {'pAcc': 'aAcc'}

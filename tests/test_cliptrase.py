@@ -296,6 +296,7 @@ def test_official_protocol(name):
         ('coco_object', 81, 187),
         ('coco_stuff', 171, 171),
         ('ade20k', 150, 150),
+        ('ade847', 847, 847),
     ],
 )
 def test_class_names(name, classes, words):
@@ -340,5 +341,5 @@ def test_official_run(tmp_path, capfd):
 
 
 def test_what_the_configs_share_is_no_setting():
-    with pytest.raises(BenchError, match='there is no released'):
+    with pytest.raises(BenchError, match='there is no setting released'):
         load_config('official/cliptrase_voc20', cfg_options={'released.model.eps': 2})

@@ -61,16 +61,16 @@ def test_the_command_measures_what_runs_cost_together(tmp_path, capfd):
     ('more', 'message'),
     [
         (['--compare', 'Vanilla', 'Nothing'], 'no row that is run is called "Nothing"'),
-        (['--cost-beside', 'Reducd'], '--cost-beside: no row that is run is called "Reducd"; did you mean "Reduced"'),
+        (['--cost-beside', 'Reducd'], 'no row that is run is called "Reducd"; did you mean "Reduced"'),
         (['--rows', 'Vanilla', '--cost-beside', 'Reduced'], 'no row that is run is called "Reduced"'),
         (['--out', 'there', '--cost-beside', 'Reduced'], '--out does not go with --cost-beside'),
         (['--out', '/proc'], '--out: cannot write into the folder /proc'),
         (['--store', '/proc'], 'the store /proc cannot be written'),
         (['--dry-run', '--cost-beside', 'Reducd'], 'did you mean "Reduced"'),
         (['--out', 'a-file'], '--out: cannot make the folder'),
-        (['--rows', 'Vanila'], '--rows: no row holds "Vanila"; did you mean "Vanilla"'),
-        (['--subset', 'nowhere.txt'], '--subset: there is no file nowhere.txt'),
-        (['--limit', '0'], '--limit is 0; it must be at least 1'),
+        (['--rows', 'Vanila'], 'no row holds "Vanila"; did you mean "Vanilla"'),
+        (['--subset', 'nowhere.txt'], 'subset: there is no file nowhere.txt'),
+        (['--limit', '0'], 'the limit is 0; it must be at least 1'),
     ],
 )
 def test_a_mistake_ends_in_one_line_before_anything_runs(tmp_path, capfd, monkeypatch, more, message):
@@ -87,7 +87,7 @@ def test_costs_need_the_row_in_every_pass(tmp_path):
     bench = TinyBench(tmp_path)
     options = Options(datasets=('voc21',), data_root=str(bench.folder / 'data'), pretrained='none')
     plan = make_plan([find_table('naclip/table2')], options)
-    beside = find_row(plan, 'NACLIP backbone=ViT-B/16, post=pamr', '--cost-beside')
+    beside = find_row(plan, 'NACLIP backbone=ViT-B/16, post=pamr')
     with pytest.raises(BenchError, match='has not the images, sizes or weights of sclip_voc21'):
         sharing(plan, beside, options)
 

@@ -41,6 +41,49 @@ def remark_of(table: str, row: str, settings: str = '') -> str:
     return found.remark
 
 
+@pytest.mark.parametrize('dataset', ['voc20', 'pc59', 'ade20k', 'cityscapes', 'coco_stuff'])
+def test_gclips_maskclip_is_the_released_one(dataset):
+    """Its Table 1 says so by a dagger."""
+    (leaf,) = cell_of('gclip/table1', 'MaskCLIP', dataset).leaves
+    model = leaf.config.model
+    assert (model.form, model.window, model.backbone.colors) == ('released', None, 'imagenet')
+    assert (short_side(leaf.config), leaf.config.protocol) == (520 if dataset == 'pc59' else 512, 'official')
+    assert len(Vocabulary(model.class_names, model.templates).templates) == 85
+    assert 'released source' in remark_of('gclip/table1', 'MaskCLIP')
+
+
+@pytest.mark.parametrize('dataset', ['voc20', 'pc59', 'ade20k', 'cityscapes', 'coco_stuff'])
+def test_gclips_own_rows_have_one_name_a_class(dataset):
+    rows = [('gclip/table1', 'GCLIP'), ('gclip/table1', 'ClearCLIP + CS'), ('gclip/table2', 'l=1')]
+    rows += [('gclip/table3', 'CS from block 7'), ('gclip/table4', 'AMF'), ('gclip/table5', 'Global')]
+    if dataset != 'pc59':
+        rows += [
+            ('gclip/table6', name, backbone) for name in ('CLIP', 'ClearCLIP', 'GCLIP') for backbone in ('Open', 'Meta')
+        ]
+    for table, row, *settings in rows:
+        model = model_of(table, row, dataset, *settings)
+        assert all(len(names) == 1 for names in Vocabulary(model.class_names).classes), (table, row)
+
+
+def test_what_gclip_quotes_of_clearclip_runs_as_clearclip_does():
+    ours = model_of('gclip/table1', 'ClearCLIP', 'voc20')
+    assert (ours.type, ours.get('attention', 'qq')) == ('ClearCLIP', 'qq')
+    clip = model_of('gclip/table1', 'CLIP', 'voc20')
+    assert (clip.attention, clip.residual) == ('vanilla', True)
+    gem = model_of('gclip/table1', 'GEM', 'voc20')
+    assert gem.type == 'GEM'
+    for model in (ours, clip, gem):
+        assert (model.window, model.stride, model.logit_scale, model.class_names) == (448, 224, 50, 'clearclip_voc20')
+    assert all(
+        "ClearCLIP's official protocol" in remark_of('gclip/table1', row) for row in ('CLIP', 'GEM', 'ClearCLIP')
+    )
+
+
+def test_the_value_that_is_a_slip_of_the_paper_is_stored_as_printed():
+    cell = cell_of('gclip/table3', 'CS from block 10', 'pc59')
+    assert cell.paper.value == 5.9 and '35.9' in cell.row.remark
+
+
 def test_averages_are_the_papers_and_those_that_are_none_are_told():
     report = report_of('cliptrase/table3', same=True)
     (block,) = report.blocks

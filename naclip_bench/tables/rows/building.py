@@ -1,11 +1,49 @@
-"""Words that the papers' rows are said in: a method's config with some settings changed."""
+"""Words that the papers' rows are said in: a method's config with some settings changed, or why a system is cited."""
 
 from __future__ import annotations
 
+from ..spec import Row
+
 PAMR = {'model.refine.iterations': 10, 'model.refine.dilations': (8, 16)}
+NO_POST = 'post=none'
 TRAINED = 'needs training'
 OTHER_MODELS = 'needs models besides CLIP'
-NO_POST = 'post=none'
+
+#: Of rows of which a paper's value is another paper's.
+QUOTED = 'quoted from its own paper, which has a protocol of its own; here the common one'
+
+CAPTIONS = 'trained on images with captions'
+MASKS = 'trained on images with masks'
+UNLABELED = "trained on the dataset's own images, without labels"
+
+#: Systems that the papers compare with and the suite does not run: it runs what adapts a frozen CLIP without training.
+CITED = {
+    'CAT-Seg': MASKS,
+    'CLIP-DIY': 'needs a model of salient objects',
+    'CLIP-S4': UNLABELED,
+    'CoCu': CAPTIONS,
+    'DeOP': MASKS,
+    'FOSSIL': 'needs a diffusion model',
+    'FreeSeg-Diff': 'needs a diffusion model',
+    'GroupViT': CAPTIONS,
+    'HP': UNLABELED,
+    'MaskCLIP+': UNLABELED,
+    'OVSeg': MASKS,
+    'OVSegmentor': CAPTIONS,
+    'PiCIE': UNLABELED,
+    'PnP-OVSS': 'needs a vision-language model with cross-attention in place of CLIP',
+    'ReCLIP': UNLABELED,
+    'ReCo': 'needs another backbone and unlabeled reference images',
+    'SAN': MASKS,
+    'STEGO': UNLABELED,
+    'SegCLIP': CAPTIONS,
+    'SmooSeg': UNLABELED,
+    'TCL': CAPTIONS,
+}
+
+
+def cited(name: str, settings: str) -> Row:
+    return Row(name, settings, cited=CITED[name])
 
 
 def runs(config: str, **overrides: object) -> dict[str, object]:
@@ -21,6 +59,11 @@ def with_pamr(key: str, **overrides: object) -> dict[str, object]:
     found = method(key, **overrides)
     found['overrides'] |= PAMR
     return found
+
+
+def one_name(run: dict[str, object]) -> dict[str, object]:
+    """A run with one name a class: VOC20 is the only one of GCLIP's benchmarks whose common names are several."""
+    return run | dict(on={'voc20': {'model.class_names': 'clearclip_voc20'}})
 
 
 def weights(arch: str, pretrained: str = 'openai') -> dict[str, object]:

@@ -79,6 +79,77 @@ def test_what_gclip_quotes_of_clearclip_runs_as_clearclip_does():
     )
 
 
+@pytest.mark.parametrize(
+    ('table', 'row', 'short', 'weighed'),
+    [
+        ('table1', 'CLIP', 336, False),
+        ('table1', 'SCLIP', 336, False),
+        ('table1', 'CLIPtrase', 336, True),
+        # Its values are those of 336 pixels, whatever the paper says of 224.
+        ('table2', 'Module: CLIP', 336, False),
+        ('table2', 'Module: +SCR', 224, True),
+        ('table3', 'CLIP', 336, False),
+        # 67.77 can only be a value with [CLS]'s weight.
+        ('table4', 'w/o SCR', 224, True),
+        ('table6', 'CLIP', 224, False),
+        ('table6', 'SCLIP', 224, False),
+        ('table7', 'CLIP', 336, False),
+        ('table7', 'SCLIP', 336, False),
+    ],
+)
+def test_which_rows_of_cliptrase_weigh_by_cls_on_voc20(table, row, short, weighed):
+    (leaf,) = cell_of(f'cliptrase/{table}', row, 'voc20').leaves
+    assert leaf.config.model.get('weigh_by_cls', False) is weighed
+    assert leaf.config.test_dataloader.dataset.pipeline[2]['size'] == short
+    if not weighed or row in ('w/o SCR', 'Module: +SCR'):
+        assert 'VOC20' in remark_of(f'cliptrase/{table}', row)
+
+
+def test_the_values_of_cliptrases_clip_are_those_of_336_pixels():
+    """Why Table 2's CLIP is run at that size."""
+    printed = {
+        (value.table, value.row, value.dataset): value.value
+        for value in papers.values()
+        if value.metric == 'mIoU' and value.paper == 'cliptrase'
+    }
+    for dataset in ('coco_stuff', 'voc20', 'pc59', 'ade20k'):
+        value = printed['table2', 'Module: CLIP', dataset]
+        assert value == printed['table7', 'CLIP', dataset] != printed['table6', 'CLIP', dataset]
+
+
+def test_maskclip_and_clip_surgery_need_no_training_in_cliptrases_table():
+    assert model_of('cliptrase/table1', 'MaskCLIP', 'voc21').type == 'MaskCLIP'
+    assert model_of('cliptrase/table1', 'CLIP Surgery', 'pc59').type == 'CLIPSurgery'
+    assert 'without training' in remark_of('cliptrase/table1', 'MaskCLIP')
+
+
+@pytest.mark.parametrize('dataset', ['pc459', 'ade847'])
+@pytest.mark.parametrize('size', [224, 336])
+def test_cliptrase_on_the_large_datasets(dataset, size):
+    table = {224: 'table6', 336: 'table7'}[size]
+    (leaf,) = cell_of(f'cliptrase/{table}', 'CLIPtrase', dataset).leaves
+    model = leaf.config.model
+    assert (model.window, model.vote) == (None, 'labels')
+    assert (model.eps, model.min_samples) == ((0.7, 3) if size == 224 else (1.1, 7))
+    assert leaf.config.test_dataloader.dataset.pipeline[2] == dict(type='CentralSquare', size=size)
+    assert leaf.config.test_evaluator.type == 'SmoothedMetric'
+    assert all(len(names) == 1 for names in Vocabulary(model.class_names).classes)
+
+
+def test_a_remark_stands_in_every_format_and_in_the_dry_run(capsys):
+    report = report_of('cliptrase/table3', options=Options(datasets=('voc20',)))
+    said = "PC459's mIoU is printed as 9.95 in Tables 1 and 3 and as 10.11 in Table 7"
+    print_report(report)
+    printed = capsys.readouterr().out
+    print_plan(make_plan(find_tables(['cliptrase/table3']), Options(datasets=('voc20',))), Options())
+    planned = capsys.readouterr().out
+    written = [as_markdown(report), as_latex(report), as_csv(report), as_html(report).replace('&#39;', "'")]
+    for text in (printed, planned, *written):
+        assert said in ' '.join(text.split())
+    assert said in {cell['remark'] for cell in as_json(report)['cells']}
+    assert 'SCR+D+SAM (needs SAM' in ' '.join(planned.split())
+
+
 def test_the_value_that_is_a_slip_of_the_paper_is_stored_as_printed():
     cell = cell_of('gclip/table3', 'CS from block 10', 'pc59')
     assert cell.paper.value == 5.9 and '35.9' in cell.row.remark

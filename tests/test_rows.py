@@ -136,6 +136,19 @@ def test_cliptrase_on_the_large_datasets(dataset, size):
     assert all(len(names) == 1 for names in Vocabulary(model.class_names).classes)
 
 
+def test_random_projections_are_the_mean_of_five_seeds():
+    cell = cell_of('sclip/table2', 'Random projection n=4', 'voc21')
+    assert [leaf.config.model.seed for leaf in cell.leaves] == [0, 1, 2, 3, 4]
+    report = report_of('sclip/table2', options=Options(datasets=('voc21',), rows=('Random projection n=4', 'Default')))
+    mean, one = (line.numbers['voc21'] for line in report.blocks[0].lines)
+    # What is made up for the leaves, in their order, rises by 1.
+    assert mean.ours == pytest.approx(30 + 1 / 3 + 2) and mean.interval is None and one.interval is not None
+    assert [entry['trials'] for entry in formats.entries(report)] == [5, 1]
+    assert len(report.results()) == 6
+    with pytest.raises(BenchError, match='is the mean of 5 runs'):
+        compared(['sclip/table2'], ['Random projection n=4', 'Default'])
+
+
 def test_a_remark_stands_in_every_format_and_in_the_dry_run(capsys):
     report = report_of('cliptrase/table3', options=Options(datasets=('voc20',)))
     said = "PC459's mIoU is printed as 9.95 in Tables 1 and 3 and as 10.11 in Table 7"

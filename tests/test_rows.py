@@ -41,6 +41,12 @@ def remark_of(table: str, row: str, settings: str = '') -> str:
     return found.remark
 
 
+def test_every_value_that_the_papers_print_is_run_computed_or_cited_with_a_reason():
+    plan = make_plan(list(TABLES.values()), Options())
+    assert all(bool(cell.leaves) + (cell.closed_form is not None) + bool(cell.row.cited) == 1 for cell in plan.cells)
+    assert not [cell for cell in plan.cells if cell.row.cited and len(cell.row.cited) < 10]
+
+
 @pytest.mark.parametrize('dataset', ['voc20', 'pc59', 'ade20k', 'cityscapes', 'coco_stuff'])
 def test_gclips_maskclip_is_the_released_one(dataset):
     """Its Table 1 says so by a dagger."""
@@ -147,6 +153,24 @@ def test_random_projections_are_the_mean_of_five_seeds():
     assert len(report.results()) == 6
     with pytest.raises(BenchError, match='is the mean of 5 runs'):
         compared(['sclip/table2'], ['Random projection n=4', 'Default'])
+
+
+def test_naclip_has_voc_whole_with_pamr_and_both_without():
+    assert 'window' not in model_of('naclip/table1', 'NACLIP', 'voc21', 'none')
+    whole = model_of('naclip/table1', 'NACLIP, VOC whole', 'voc21')
+    assert (whole.window, whole.refine) == (None, None)
+    for table, row in (('table1', 'NACLIP'), ('sigma', 'sigma=3')):
+        model = model_of(f'naclip/{table}', row, 'voc21', 'pamr')
+        assert (model.window, model.refine.iterations) == (None, 10)
+    for table in ('table2', 'table3', 'table4', 'sigma'):
+        assert 'VOC' in TABLES[f'naclip/{table}'].note
+
+
+def test_notes_on_settings_that_are_not_printed():
+    assert 'metaclip_fullcc' in TABLES['gclip/table6'].note
+    assert 'PAMR' in TABLES['sclip/table1'].note and 'PAMR' in remark_of('sclip/table1', 'MaskCLIP', 'pamr')
+    assert 'eps' in remark_of('cliptrase/table2', 'Cluster: features')
+    assert 'eps' in remark_of('cliptrase/table2', 'Correlation: inner product')
 
 
 def test_a_remark_stands_in_every_format_and_in_the_dry_run(capsys):

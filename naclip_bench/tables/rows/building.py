@@ -6,8 +6,6 @@ from ..spec import Row
 
 PAMR = {'model.refine.iterations': 10, 'model.refine.dilations': (8, 16)}
 NO_POST = 'post=none'
-TRAINED = 'needs training'
-OTHER_MODELS = 'needs models besides CLIP'
 
 #: Of rows of which a paper's value is another paper's.
 QUOTED = 'quoted from its own paper, which has a protocol of its own; here the common one'

@@ -107,10 +107,10 @@ class TableSpec:
                 printed = text(average.value, average.digits)
                 mean = text(sum(values[key]) / len(values[key]), average.digits)
                 if printed != mean:
-                    found.append(f'{self.label(row)} {printed} for {mean}')
-        return [f'Averages ({metric}) that are not the mean of the values beside them: {"; ".join(found)}.'] * bool(
-            found
-        )
+                    found.append(f'{self.label(row)} {printed} (mean {mean})')
+        if not found:
+            return []
+        return [f"The paper's averages ({metric}) that are not the mean of the values beside them: {'; '.join(found)}."]
 
     def columns(self) -> list[tuple[str, str]]:
         """(dataset, metric) of each column, in the paper's order."""

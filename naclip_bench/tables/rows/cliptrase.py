@@ -96,7 +96,9 @@ def tables() -> list[TableSpec]:
         ),
         Row('CLIPtrase (cosine SCR)', size, **runs(SMALL)),
     )
-    alone = 'Only the central square is seen and scored, with labels at its size: see docs/protocol.md.'
+    alone = (
+        'CLIP, SCLIP and CLIPtrase see and score the central square alone, with labels at its size (docs/protocol.md).'
+    )
     return [
         TableSpec('cliptrase/table1', 'methods on nine benchmarks', table1, note=alone),
         TableSpec(

@@ -6,10 +6,8 @@ from ..closed_forms import patches_above
 from ..spec import Row, TableSpec
 from .building import BACKBONES, NO_POST, QUOTED, cited, method, with_pamr
 
-WINDOWS = (
-    "VOC with windows, as the paper says; the authors' code takes it whole, see the row behind it in naclip/table1"
-)
-WHOLE = 'NACLIP with PAMR is what its code runs, VOC on whole images.'
+WINDOWS = "VOC with windows, as the paper says; its authors' code takes it whole"
+WHOLE = "NACLIP with PAMR is what its authors' code runs, VOC on whole images."
 
 
 def tables() -> list[TableSpec]:
@@ -22,7 +20,7 @@ def tables() -> list[TableSpec]:
         cited('CLIP-DIY', NO_POST),
         Row('GEM', NO_POST, **method('gem'), remark=QUOTED),
         Row('SCLIP', NO_POST, **method('sclip')),
-        Row('NACLIP', NO_POST, **method('naclip'), remark=f'{WINDOWS}: the row "NACLIP, VOC whole"'),
+        Row('NACLIP', NO_POST, **method('naclip'), remark=f'{WINDOWS}, as the row "NACLIP, VOC whole" does'),
         Row('NACLIP, VOC whole', NO_POST, **method('official/naclip', model__refine=None)),
         *(cited(name, post) for name in ('ReCo', 'TCL', 'FreeSeg-Diff', 'FOSSIL', 'PnP-OVSS')),
         Row('SCLIP', 'post=pamr', **with_pamr('sclip'), remark="its PAMR settings are not printed; NACLIP's are taken"),

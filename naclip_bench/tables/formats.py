@@ -46,28 +46,24 @@ def printed(block: Block) -> list[list[PrintedLine]]:
 
 def _lines(block: Block, line: Line) -> list[PrintedLine]:
     numbers = [line.numbers.get(dataset, Number(None, None, block.digits)) for dataset in block.datasets]
-    columns = len(block.columns)
-    nothing = [''] * columns
+    nothing = [''] * len(block.columns)
     paper = [number.paper_text for number in numbers] + [line.remaining.get(column, '-') for column in block.remaining]
     if line.row.cited:
         return [PrintedLine(line.label, 'cited', paper, nothing)]
-
-    def own(what: str, texts: list[str], marks: list[str], label: str = '') -> PrintedLine:
-        return PrintedLine(label, what, (texts + nothing)[:columns], (marks + nothing)[:columns])
-
+    # Nothing of ours stands in the columns that are of no dataset.
+    blank = [''] * len(block.remaining)
     marks = [number.marks if number.ours is not None else '' for number in numbers]
     values = [text(number.ours, block.digits) for number in numbers]
     ours = f'ours ({line.protocol})' if line.protocol else 'ours'
     if all(number.paper is None for number in numbers):
-        return [own(ours, values, marks, line.label)]
+        return [PrintedLine(line.label, ours, values + blank, marks + blank)]
     differences = [text(number.difference, block.digits, '+') for number in numbers]
-    of_differences = [
-        mark if number.difference is not None else '' for mark, number in zip(marks, numbers, strict=True)
-    ]
+    both = zip(marks, numbers, strict=True)
+    of_differences = [mark if number.difference is not None else '' for mark, number in both]
     return [
         PrintedLine(line.label, 'paper', paper, nothing),
-        own(ours, values, marks),
-        own('difference', differences, of_differences),
+        PrintedLine('', ours, values + blank, marks + blank),
+        PrintedLine('', 'difference', differences + blank, of_differences + blank),
     ]
 
 

@@ -83,9 +83,8 @@ def remaining_columns(paper: str, table: str) -> dict[tuple[str, str], dict[str,
     return found
 
 
-def of_table(paper: str, table: str, printed: Sequence[Value] | None = None) -> list[Value]:
-    """The values of a table, or those of ``printed`` that are its."""
-    printed = values() if printed is None else printed
+def of_table(paper: str, table: str, printed: Sequence[Value]) -> list[Value]:
+    """Those of ``printed`` that are a table's."""
     return [value for value in printed if (value.paper, value.table) == (paper, table)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from .papers import Value, averages, of_table, remaining_columns, text
+from .papers import Value, averages, of_table, remaining_columns, text, values
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class TableSpec:
     mean: bool = True
 
     def values(self) -> list[Value]:
-        return of_table(*self.key.split('/'))
+        return of_table(*self.key.split('/'), values())
 
     def conditions(self, row: Row) -> str:
         """A row's settings as a reader sees them, ``train=no, size=336``; empty where they tell no rows apart."""
@@ -97,15 +97,15 @@ class TableSpec:
 
     def wrong_averages(self, rows: Sequence[Row], metric: str) -> list[str]:
         """Which averages of the rows are not the mean of the values beside them: one sentence, or none."""
-        values: dict[tuple[str, str, str], list[float]] = {}
+        beside: dict[tuple[str, str, str], list[float]] = {}
         for value in self.values():
-            values.setdefault((value.row, value.settings, value.metric), []).append(value.value)
+            beside.setdefault((value.row, value.settings, value.metric), []).append(value.value)
         found = []
         for row in rows:
             key = row.name, row.settings, metric
             if average := self.averages().get(key):
                 printed = text(average.value, average.digits)
-                mean = text(sum(values[key]) / len(values[key]), average.digits)
+                mean = text(sum(beside[key]) / len(beside[key]), average.digits)
                 if printed != mean:
                     found.append(f'{self.label(row)} {printed} (mean {mean})')
         if not found:

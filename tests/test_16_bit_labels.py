@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from test_bad_inputs import assert_one_line
-from tiny import Outcome, TinyBench
+from tiny import Outcome, TinyBench, run_here
 
 from naclip_bench.checks.start import build_dataset
 from naclip_bench.configuration import load_config
@@ -107,6 +107,31 @@ def test_last_label_is_predicted_scored_and_saved(tmp_path, capfd, key):
     assert rows[255]['pixels'] == 2 * 8 * 96 and bench.result()['pixels'] == 2 * 56 * 96
     with Image.open(tmp_path / 'drawn' / 'p0.png') as overlay:
         assert overlay.height > 64
+
+
+@pytest.mark.parametrize('key', LARGE)
+def test_the_central_square_of_cliptrases_authors(tmp_path, capfd, key):
+    """What is not scored stays so at another size, and 255 and the last label stay what they are."""
+    bench = LargeBench(tmp_path, key)
+    truth = np.full((64, 96), bench.last, np.uint16)
+    truth[:32], truth[32:48] = 65535, 255
+    for name in bench.names:
+        bench.save_labels(name, truth)
+    options = {
+        'model.templates': 'photo',
+        'model.class_names': bench.class_names,
+        'model.cluster_layer': 2,
+        'test_dataloader.dataset.pipeline.2.size': 48,
+    }
+    arguments = bench.arguments(config=f'official/cliptrase_{key}_224', options=options)
+    others = ('model.window=', 'test_dataloader.dataset.pipeline.1.scale=')
+    outcome = run_here(capfd, [argument for argument in arguments if not argument.startswith(others)])
+    assert outcome.code == 0, outcome.stderr
+    rows = bench.result()['per_class']
+    assert {index: row['pixels'] for index, row in enumerate(rows) if row['pixels']} == {
+        255: 2 * 12 * 48,
+        bench.last: 2 * 12 * 48,
+    }
 
 
 @pytest.mark.parametrize(
@@ -205,6 +230,14 @@ def test_class_names_are_the_published_ones(key, published):
     assert Vocabulary(key).classes == expected
     assert sum(a != b for a, b in zip(lines, expected, strict=True)) == (0 if key == 'pc459' else 27)
     assert '\r' not in class_name_file(key).read_text()
+
+
+def test_cliptrases_names_of_ade_are_whole_lines():
+    """A line is one query, as in the released code: no word is left to another class."""
+    if not PUBLISHED.exists():
+        pytest.skip(f'no published class names at {PUBLISHED}')
+    lines = json.loads(PUBLISHED.read_text())['ADEfull']['labels']
+    assert [query.replace(',', ', ') for query in Vocabulary('cliptrase_ade847').queries] == lines
 
 
 @pytest.mark.parametrize('key', LARGE)

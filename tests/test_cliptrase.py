@@ -296,6 +296,7 @@ def test_official_protocol(name):
         ('coco_object', 81, 187),
         ('coco_stuff', 171, 171),
         ('ade20k', 150, 150),
+        ('ade847', 847, 847),
     ],
 )
 def test_class_names(name, classes, words):

@@ -14,7 +14,7 @@ from ..evaluation.leaf import Leaf
 from ..evaluation.run import Result
 from .bootstrap import RESAMPLES, Images, Paired, paired
 from .plan import Plan
-from .tables import Row
+from .spec import Row
 
 #: Images that are shown of a comparison.
 SHOWN = 8
@@ -107,16 +107,20 @@ def find_row(plan: Plan, wanted: str) -> Compared:
         wanted: see :func:`find_rows`.
 
     Raises:
-        BenchError: no row that is run is called so, or several are.
+        BenchError: no row that is run is called so, or several are, or the row is a mean over runs.
     """
     known: dict[tuple[str, Row], dict[str, Leaf]] = {}
     for cell in plan.cells:
-        if cell.leaf is not None and cell.metric == 'mIoU':
-            known.setdefault((cell.table, cell.row), {})[cell.dataset] = cell.leaf
+        if cell.leaves and cell.metric == 'mIoU':
+            known.setdefault((cell.table, cell.row), {})[cell.dataset] = cell.leaves[0]
     found = {}
     for (key, row), leaves in known.items():
         table = plan.tables[key]
         if table.calls(row, wanted):
+            if row.trials:
+                raise BenchError(
+                    f'"{wanted}" is the mean of {len(row.trials)} runs; add one of them as a row of its own'
+                )
             found[key, table.label(row)] = Compared(table.label(row), leaves)
     if not found:
         names = {row.name for _, row in known}

@@ -21,9 +21,9 @@ from ..timing import product_rate
 from .compare import Comparison
 from .estimate import Estimate, estimate
 from .html import as_html
-from .papers import PAPERS
+from .papers import MEAN, PAPERS, text
 from .plan import Options, Plan
-from .report import MEAN, Block, Line, Number, Report, text
+from .report import Block, Line, Number, Report
 
 #: Version of the JSON report; raised whenever a key changes its meaning. Described in docs/reproduce.md.
 SCHEMA = 1
@@ -31,7 +31,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class PrintedLine:
-    """A line of a printed table: ``texts`` and the ``marks`` behind each, by column."""
+    """A line of a printed table: ``texts`` and the ``marks`` behind each, by dataset and by remaining column."""
 
     label: str
     what: str
@@ -46,30 +46,31 @@ def printed(block: Block) -> list[list[PrintedLine]]:
 
 def _lines(block: Block, line: Line) -> list[PrintedLine]:
     numbers = [line.numbers.get(dataset, Number(None, None, block.digits)) for dataset in block.datasets]
-    nothing = [''] * len(numbers)
-    paper = [number.paper_text for number in numbers]
+    nothing = [''] * len(block.columns)
+    paper = [number.paper_text for number in numbers] + [line.remaining.get(column, '-') for column in block.remaining]
     if line.row.cited:
         return [PrintedLine(line.label, 'cited', paper, nothing)]
+    # Nothing of ours stands in the columns that are of no dataset.
+    blank = [''] * len(block.remaining)
     marks = [number.marks if number.ours is not None else '' for number in numbers]
     values = [text(number.ours, block.digits) for number in numbers]
     ours = f'ours ({line.protocol})' if line.protocol else 'ours'
     if all(number.paper is None for number in numbers):
-        return [PrintedLine(line.label, ours, values, marks)]
+        return [PrintedLine(line.label, ours, values + blank, marks + blank)]
     differences = [text(number.difference, block.digits, '+') for number in numbers]
     both = zip(marks, numbers, strict=True)
+    of_differences = [mark if number.difference is not None else '' for mark, number in both]
     return [
         PrintedLine(line.label, 'paper', paper, nothing),
-        PrintedLine('', ours, values, marks),
-        PrintedLine(
-            '', 'difference', differences, [mark if number.difference is not None else '' for mark, number in both]
-        ),
+        PrintedLine('', ours, values + blank, marks + blank),
+        PrintedLine('', 'difference', differences + blank, of_differences + blank),
     ]
 
 
 def print_plan(plan: Plan, options: Options) -> None:
-    """Print what a plan would compute: passes over the images, trunk passes, windows."""
+    """Print what a plan would compute: passes over the images, trunk passes, windows; and what rows stand for."""
     console = screen()
-    runs = [cell for cell in plan.cells if cell.leaf is not None]
+    runs = [cell for cell in plan.cells if cell.leaves]
     cited = sum(bool(cell.row.cited) for cell in plan.cells)
     formulas = sum(cell.closed_form is not None for cell in plan.cells)
     names = ('image pass', 'leaves', 'images', 'trunk passes', 'windows', 'each leaf alone')
@@ -92,6 +93,11 @@ def print_plan(plan: Plan, options: Options) -> None:
         )
     if not all(of.exact for of in estimates):
         console.print('~ no images there: as many as the benchmark has, each 500 x 375')
+    for key, spec in plan.tables.items():
+        rows = list(dict.fromkeys(cell.row for cell in plan.cells if cell.table == key))
+        metrics = dict.fromkeys(metric for _, metric in spec.columns())
+        for note in spec.notes(rows) + [note for metric in metrics for note in spec.wrong_averages(rows, metric)]:
+            console.print(f'{key}: {note}', markup=False)
     if estimates:
         _print_cost(console, estimates)
 
@@ -118,7 +124,7 @@ def _print_cost(console: Console, estimates: Sequence[Estimate]) -> None:
 def print_report(report: Report) -> None:
     console = screen()
     for block in report.blocks:
-        columns = (Column(name, justify='right', no_wrap=True) for name in block.datasets)
+        columns = (Column(name, justify='right', no_wrap=True) for name in block.columns)
         table = Table('', '', *columns, title=block.title, title_justify='left', box=box.SIMPLE_HEAD)
         for lines in printed(block):
             for line in lines:
@@ -153,11 +159,11 @@ def as_markdown(report: Report) -> str:
     escape = _escaper({character: f'\\{character}' for character in '\\|<>*_#[]~`'})
 
     def value(number: str, marks: str) -> str:
-        return number + (f'<sup>{marks}</sup>' if marks else '')
+        return escape(number) + (f'<sup>{marks}</sup>' if marks else '')
 
     parts = []
     for block in report.blocks:
-        rows = [['', '', *block.datasets], ['---', '---', *['---:'] * len(block.datasets)]]
+        rows = [['', '', *block.columns], ['---', '---', *['---:'] * len(block.columns)]]
         rows += _rows(block, escape, value)
         parts += [f'## {block.title}', '\n'.join(f'| {" | ".join(row)} |' for row in rows), *map(escape, block.notes())]
     for comparison in report.comparisons:
@@ -185,7 +191,7 @@ def as_latex(report: Report) -> str:
 
     def value(number: str, marks: str) -> str:
         # A minus is one in mathematics alone; else it is a hyphen.
-        number = f'${number}$' if number[0] in '+-' and len(number) > 1 else number
+        number = f'${number}$' if number[:1] in ('+', '-') and len(number) > 1 else escape(number)
         return number + (rf'\textsuperscript{{{marks}}}' if marks else '')
 
     legend = [f'{letter}: {meaning}.' for letter, meaning in report.marks().items()]
@@ -193,13 +199,13 @@ def as_latex(report: Report) -> str:
     for block in report.blocks:
         rows = [' & '.join(row) + r' \\' for row in _rows(block, escape, value)]
         notes = escape(' '.join([*block.notes(), *(['Not the benchmark.', *legend] if legend else [])]))
-        head = ' & '.join(['', '', *map(escape, block.datasets)]) + r' \\'
+        head = ' & '.join(['', '', *map(escape, block.columns)]) + r' \\'
         parts.append(
             '\n'.join(
                 [
                     r'\begin{table}',
                     rf'\caption{{{escape(block.title)}. {notes}}}',
-                    rf'\begin{{tabular}}{{ll{"r" * len(block.datasets)}}}',
+                    rf'\begin{{tabular}}{{ll{"r" * len(block.columns)}}}',
                     r'\toprule',
                     head,
                     r'\midrule',
@@ -243,9 +249,11 @@ def _entry(block: Block, line: Line, number: Number) -> dict:
         'table': block.spec.key,
         'row': line.row.name,
         'settings': line.row.settings,
+        'remark': line.row.remark,
         'dataset': number.cell.dataset,
         'metric': block.metric,
         'paper': number.paper_text if number.paper is not None else None,
+        'remaining': _remaining(block, line),
         'ours': number.ours,
         'difference': number.difference,
         'low': number.interval[0] if number.interval else None,
@@ -255,24 +263,34 @@ def _entry(block: Block, line: Line, number: Number) -> dict:
         'protocol': record.get('protocol'),
         'images': record['images']['count'] if record else None,
         'official_images': record['images']['official'] if record else None,
-        'config': number.cell.leaf.name if record else None,
+        'config': number.cell.leaves[0].name if record else None,
         'overrides': record.get('overrides'),
+        'trials': 1 + len(number.others) if record else None,
         'run': record['hashes']['run'] if record else None,
         'weights': record['hashes']['weights'] if record else None,
     }
 
 
+def _remaining(block: Block, line: Line) -> dict[str, str]:
+    """What the paper prints of a row besides the values of datasets, by column, its average among them."""
+    average = block.spec.averages().get((line.row.name, line.row.settings, block.metric))
+    return ({MEAN: text(average.value, average.digits)} if average else {}) | line.remaining
+
+
 def as_csv(report: Report) -> str:
     """One line a cell."""
     rows = [
-        {**entry, 'overrides': ' '.join(f'{key}={value}' for key, value in (entry['overrides'] or {}).items())}
-        for entry in entries(report)
+        {**entry, **{name: _in_words(entry[name]) for name in ('remaining', 'overrides')}} for entry in entries(report)
     ]
     file = io.StringIO()
     writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator='\n')
     writer.writeheader()
     writer.writerows(rows)
     return file.getvalue()
+
+
+def _in_words(settings: dict[str, object] | None) -> str:
+    return ' '.join(f'{key}={value}' for key, value in (settings or {}).items())
 
 
 def as_json(report: Report) -> dict:

@@ -14,8 +14,8 @@ from ..evaluation.leaf import Leaf
 from ..optional import needed
 from .bootstrap import RESAMPLES
 from .compare import Differing
-from .papers import PAPERS
-from .report import MARKS, Block, Line, Number, Report, images, text
+from .papers import PAPERS, text
+from .report import MARKS, Block, Line, Number, Report, images
 
 TEMPLATE = Path(__file__).with_name('report.html.j2')
 

@@ -17,7 +17,7 @@ from ..errors import BenchError, did_you_mean
 from ..evaluation.leaf import Leaf, Selection
 from ..evaluation.opened import Pass, passes_of
 from .papers import Value
-from .tables import Row, TableSpec
+from .spec import Row, TableSpec
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,18 @@ class Options:
 
 @dataclass
 class Cell:
-    """A number of a table: the paper's value, and where ours comes from."""
+    """A number of a table: the paper's value, and where ours comes from.
+
+    Attributes:
+        leaves: what is run for it; the value is the mean over several.
+    """
 
     table: str
     row: Row
     dataset: str
     metric: str
     paper: Value | None
-    leaf: Leaf | None = None
+    leaves: tuple[Leaf, ...] = ()
     closed_form: float | None = None
 
 
@@ -95,8 +99,9 @@ def make_plan(tables: Sequence[TableSpec], options: Options) -> Plan:
                 if row.closed_form is not None and paper is not None:
                     cell.closed_form = float(row.closed_form(paper))
                 elif row.config is not None and row.config.format(dataset=dataset) in known:
-                    cell.leaf = _leaf(row, dataset, options, leaves)
-                if cell.paper is not None or cell.leaf is not None:
+                    name = row.config.format(dataset=dataset)
+                    cell.leaves = tuple(_leaf(name, run, options, leaves) for run in row.runs_on(dataset))
+                if cell.paper is not None or cell.leaves:
                     cells.append(cell)
     return Plan(cells, passes_of(leaves.values()), {table.key: table for table in tables})
 
@@ -123,9 +128,8 @@ def _wanted_rows(tables: Sequence[TableSpec], options: Options) -> set[Row] | No
     return wanted
 
 
-def _leaf(row: Row, dataset: str, options: Options, leaves: dict[str, Leaf]) -> Leaf:
-    name = row.config.format(dataset=dataset)
-    overrides = {**row.overrides, **options.cfg_options}
+def _leaf(name: str, changed: dict[str, object], options: Options, leaves: dict[str, Leaf]) -> Leaf:
+    overrides = {**changed, **options.cfg_options}
     config = load_config(name, options.data_root, options.pretrained, options.precision, overrides)
     content = json.dumps(
         [config[key] for key in ('model', 'test_dataloader', 'test_evaluator', 'protocol')],

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from decimal import ROUND_HALF_UP, Decimal
 
 from ..evaluation.leaf import Leaf
 from ..evaluation.run import Result
 from .bootstrap import Interval, intervals
 from .compare import Comparison
+from .papers import MEAN, text
 from .plan import Cell, Options, Plan
-from .tables import Row, TableSpec
+from .spec import Row, TableSpec
 
 #: The papers' metrics that have another name here.
 METRIC_KEYS = {'pAcc': 'aAcc'}
@@ -36,8 +36,6 @@ SPEED = {
     'test_dataloader.num_workers',
 }
 
-MEAN = 'mean'
-
 
 @dataclass
 class Number:
@@ -48,7 +46,8 @@ class Number:
         digits: decimals that the paper prints.
         marks: letters of :data:`MARKS` that hold.
         interval: 95 %, over images; see :mod:`.bootstrap`.
-        cell, result: what it stands for; None of a mean.
+        cell, result: what it stands for; None of a mean over datasets.
+        others: further results, where ours is the mean over several; it has no interval then.
     """
 
     paper: float | None
@@ -58,6 +57,7 @@ class Number:
     interval: Interval | None = None
     cell: Cell | None = None
     result: Result | None = None
+    others: tuple[Result, ...] = ()
 
     @property
     def difference(self) -> float | None:
@@ -68,25 +68,14 @@ class Number:
         return text(self.paper, self.digits)
 
 
-def text(value: float | None, digits: int, sign: str = '') -> str:
-    """A value with so many decimals, ``-`` where there is none; ``sign`` is ``+`` for differences.
-
-    Halves are rounded up, as the papers do: 30.25 is their 30.3.
-    """
-    if value is None:
-        return '-'
-    # What floats add behind the ninth decimal is no half; adding 0 makes a plus of the minus of zero.
-    decimal = Decimal(str(round(value, 9))).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP) + 0
-    return f'{decimal:{sign}}'
-
-
 @dataclass
 class Line:
-    """A row of a table: its numbers by dataset."""
+    """A row of a table: its numbers by dataset, and what else the paper prints of it by column."""
 
     row: Row
     settings: str
     numbers: dict[str, Number]
+    remaining: dict[str, str]
 
     @property
     def label(self) -> str:
@@ -115,6 +104,14 @@ class Block:
     digits: int
 
     @property
+    def remaining(self) -> list[str]:
+        return list(dict.fromkeys(column for line in self.lines for column in line.remaining))
+
+    @property
+    def columns(self) -> list[str]:
+        return [*self.datasets, *self.remaining]
+
+    @property
     def title(self) -> str:
         return f'{self.spec.key}: {self.spec.title} ({self.metric})'
 
@@ -123,20 +120,16 @@ class Block:
 
     def notes(self) -> list[str]:
         """What a reader must know of the numbers, a sentence each."""
-        cited: dict[str, list[str]] = {}
-        for line in self.lines:
-            if line.row.cited:
-                cited.setdefault(line.row.cited, []).append(line.row.name)
         counts = {
             dataset: dict.fromkeys(images(line.numbers[dataset]) for line in self.lines if dataset in line.numbers)
             for dataset in self.datasets
         }
         shown = (f'{dataset} {count}' for dataset, found in counts.items() for count in found if count)
         without = [name for name in self.datasets if name != MEAN and not any(self._ours(name))]
-        notes = [self.spec.note] if self.spec.note else []
-        if cited:
-            reasons = (f'{", ".join(dict.fromkeys(names))} ({why})' for why, names in cited.items())
-            notes.append(f'Cited from the paper, not run here: {"; ".join(reasons)}.')
+        rows = [line.row for line in self.lines]
+        notes = self.spec.notes(rows)
+        if MEAN in self.datasets:
+            notes += self.spec.wrong_averages(rows, self.metric)
         if without and any(number.ours is not None for number in self.numbers()):
             notes.append(f'Not run here: {", ".join(without)}.')
         if sizes := '; '.join(shown):
@@ -178,7 +171,7 @@ class Report:
             mark
             for block in self.blocks
             for number in block.numbers()
-            if number.cell and number.cell.leaf in comparison.leaves
+            if number.cell and set(number.cell.leaves) & set(comparison.leaves)
             for mark in number.marks
         }
         return ''.join(mark for mark in MARKS if mark in found)
@@ -189,8 +182,10 @@ class Report:
         for block in self.blocks:
             for line in block.lines:
                 for number in line.numbers.values():
-                    if number.result is not None:
-                        shown.setdefault(number.result.record['hashes']['run'], (block, line, number))
+                    for result in (number.result, *number.others):
+                        if result is not None:
+                            run = result.record['hashes']['run']
+                            shown.setdefault(run, (block, line, replace(number, result=result)))
         return shown
 
 
@@ -216,12 +211,17 @@ def _number(cell: Cell, results: Mapping[Leaf, Result], spread: Mapping[Leaf, di
     number = Number(None, cell.closed_form, 0, cell=cell)
     if cell.paper is not None:
         number.paper, number.digits = cell.paper.value, cell.paper.digits
-    if cell.leaf in results:
+    # A mean over some of its runs could be taken for the whole.
+    if cell.leaves and all(leaf in results for leaf in cell.leaves):
         key = METRIC_KEYS.get(cell.metric, cell.metric)
-        number.result = results[cell.leaf]
-        number.ours = number.result.record['metrics'].get(key)
-        number.interval = spread[cell.leaf].get(DRAWN_KEYS.get(key, key))
-        number.marks = _marks(number.result.record, cell.row, options)
+        number.result, *others = (results[leaf] for leaf in cell.leaves)
+        number.others = tuple(others)
+        records = [result.record for result in (number.result, *others)]
+        number.ours = mean_of([record['metrics'].get(key) for record in records])
+        if not others:
+            number.interval = spread[cell.leaves[0]].get(DRAWN_KEYS.get(key, key))
+        marks = {mark for record in records for mark in _marks(record, cell.row, options)}
+        number.marks = ''.join(mark for mark in MARKS if mark in marks)
     return number
 
 
@@ -241,28 +241,34 @@ def _marks(record: dict, row: Row, options: Options) -> str:
 def _block(table: TableSpec, metric: str, numbers: Sequence[Number]) -> Block:
     columns = [dataset for dataset, of in table.columns() if of == metric]
     lines: dict[tuple[str, str], Line] = {}
+    remaining = table.remaining_columns()
     for number in numbers:
         row = number.cell.row
-        line = lines.setdefault((row.name, row.settings), Line(row, table.conditions(row), {}))
+        key = row.name, row.settings
+        line = lines.setdefault(key, Line(row, table.conditions(row), {}, remaining.get(key, {})))
         line.numbers[number.cell.dataset] = number
     used = {number.cell.dataset for number in numbers}
     datasets = [dataset for dataset in columns if dataset in used]
     digits = max((number.digits for number in numbers if number.paper is not None), default=1)
     if table.mean and len(datasets) > 1 and datasets == columns:
         # A mean over some of the datasets could be taken for the paper's.
-        for line in lines.values():
+        averages = table.averages()
+        for key, line in lines.items():
             line.numbers[MEAN] = _mean([line.numbers.get(dataset) for dataset in datasets], digits)
+            if average := averages.get((*key, metric)):
+                line.numbers[MEAN].paper = average.value
         datasets.append(MEAN)
     return Block(table, metric, datasets, list(lines.values()), digits)
 
 
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """Their mean; None where one is missing."""
+    return None if None in values else sum(values) / len(values)
+
+
 def _mean(numbers: Sequence[Number | None], digits: int) -> Number:
     """Over all datasets of a table; a value that is missing leaves none."""
-
-    def mean(values: list[float | None]) -> float | None:
-        return None if None in values else sum(values) / len(values)
-
     found = [number or Number(None, None, digits) for number in numbers]
     marks = ''.join(mark for mark in MARKS if any(mark in number.marks for number in found))
-    ours = mean([number.ours for number in found])
-    return Number(mean([number.paper for number in found]), ours, digits, marks if ours is not None else '')
+    ours = mean_of([number.ours for number in found])
+    return Number(mean_of([number.paper for number in found]), ours, digits, marks if ours is not None else '')

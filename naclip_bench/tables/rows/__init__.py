@@ -1,0 +1,1 @@
+"""What each row of the tables stands for, one file a paper."""

@@ -340,5 +340,5 @@ def test_official_run(tmp_path, capfd):
 
 
 def test_what_the_configs_share_is_no_setting():
-    with pytest.raises(BenchError, match='there is no released'):
+    with pytest.raises(BenchError, match='there is no setting released'):
         load_config('official/cliptrase_voc20', cfg_options={'released.model.eps': 2})

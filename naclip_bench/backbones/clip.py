@@ -51,6 +51,7 @@ class Trunk:
         outputs: output tokens of the inner blocks asked for, by block index from 0.
         attention: attention maps (N, heads, T, T) of the inner blocks asked for, by block index from 0.
         images: the windows themselves, (N, 3, H, W), normalized.
+        beside: (N, 0 or 1, H, W), the mask where the pipeline puts it beside the image; see :class:`MaskBesideImage`.
         computed: what methods that look at the same tokens have computed from them; see :meth:`once`.
     """
 
@@ -60,6 +61,7 @@ class Trunk:
     attention: dict[int, Tensor] = field(default_factory=dict)
     images: Tensor | None = None
     computed: dict[str, object] = field(default_factory=dict)
+    beside: Tensor | None = None
 
     def once(self, what: str, compute: Callable[[], T]) -> T:
         """What ``compute`` gives, computed by the first method that asks; to be read only."""
@@ -170,12 +172,13 @@ class FrozenCLIP(nn.Module):
         """Run the untouched blocks, with fused attention, once for all ``needs`` that embed positions alike.
 
         Args:
-            images: (N, 3, H, W), normalized.
+            images: (N, 3, H, W), normalized; a fourth channel is no color and goes to :attr:`Trunk.beside`.
             needs: how far each goes and what it looks at on the way.
 
         Returns:
             One a need, equal to the last bit to what it would get alone. Tensors may be shared between them.
         """
+        images, beside = images[:, :3], images[:, 3:]
         trunks: list[Trunk | None] = [None] * len(needs)
         for positions in {need.positions: None for need in needs}:
             alike = {index: need for index, need in enumerate(needs) if need.positions == positions}
@@ -204,6 +207,7 @@ class FrozenCLIP(nn.Module):
                     {block: of_attention[block] for block in need.attention},
                     images,
                     computed[need.depth],
+                    beside,
                 )
         return trunks
 

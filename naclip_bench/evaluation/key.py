@@ -56,6 +56,7 @@ def key_parts(config: Config, method: TrainingFreeSegmentor, dataset: BaseDatase
     settings['type'] = type(method).__name__
     for name in (*SPEED, 'backbone', 'class_names', 'templates', 'data_preprocessor'):
         settings.pop(name, None)
+    settings |= method.digests
     if settings.get('refine') is not None:
         settings['refine'] = _without(_resolved('model.refine', PAMR, settings['refine']), 'query_chunk')
     backbone = method.backbone

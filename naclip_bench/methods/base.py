@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import torch
 from mmengine.structures import PixelData
@@ -65,6 +66,8 @@ class TrainingFreeSegmentor(BaseSegmentor):
     inner_attention: tuple[int, ...] = ()
     #: Modules beside those that every run imports whose version can move a number.
     modules: tuple[str, ...] = ()
+    #: Settings that name files, and a digest of what each holds: results stand on that, whatever the file is called.
+    digests: Mapping[str, str] = MappingProxyType({})
     #: How the position embedding is interpolated; see :func:`interpolate_positions`.
     positions = 'sclip'
     #: :meth:`dense_tokens` depends on the class names and on what follows them; only then it can read them.

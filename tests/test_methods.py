@@ -112,7 +112,12 @@ VARIANTS = [
     ('CLIPtrase', dict(cluster='features', cluster_layer=12, eps=0.3)),
     ('CLIPtrase', dict(cluster=None, weigh_by_cls=True)),
     ('CLIPtrase', dict(layer=9, eps=0.3)),
+    ('CLIPtrase', dict(attention='correlation', cluster_layer=12, unit_rows=True, denoise='patches', eps=0.05)),
+    ('CLIPtrase', dict(attention='self', heads='joined', eps=0.3)),
     ('NACLIP', dict()),
+    ('NACLIP', dict(attention='gaussian')),
+    ('NACLIP', dict(attention='qk_gaussian')),
+    ('NACLIP', dict(attention='vv_gaussian')),
     ('GCLIP', dict()),
     ('GCLIP', dict(fuse_following=3, sigma=4)),
     ('GCLIP', dict(fuse_following=None)),
@@ -238,6 +243,9 @@ def test_attention_weights_are_the_attention(kind, settings):
     trunk = model.backbone.trunks(random_image(64, 96), [model.need])[0]
     weights = model.attention_weights(trunk)
     assert weights.shape == (1, 2, 25, 25)
+    assert weights.isfinite().all()
+    if settings.get('attention') == 'correlation':
+        return
     # SC-CLIP leaves [CLS] out.
     sums = weights[..., 1:, :].sum(-1)
     assert torch.allclose(sums, sums.round().clamp(min=1), atol=1e-4)

@@ -1,4 +1,4 @@
-"""Learn SCLIP's projection (its Table 2) from training images, to a file.
+"""Learn the projection of SCLIP's Table 2 from training images.
 
 naclip-bench learn sclip_voc21 --out work_dirs/projections/voc21.safetensors \\
     --cfg-options test_dataloader.dataset.ann_file=ImageSets/Segmentation/train.txt

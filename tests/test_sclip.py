@@ -64,6 +64,56 @@ def test_identity_and_random_projections():
         assert largest_difference(tokens[0], written(model, trunk, matrices)) < 1e-5, settings
 
 
+def sharpened(q, k, tau):
+    """CLIP's own attention at another temperature; at 0 each token takes the one it is the most like."""
+    products = [[dot(a, b) for b in k] for a in q]
+    if tau == 0:
+        return [[float(product == max(row)) for product in row] for row in products]
+    return [softmax([product / tau for product in row]) for row in products]
+
+
+def local(q, k, side):
+    """CLIP's own attention where a patch of the 3 x 4 sees the square around it alone, and [CLS] all."""
+    places = [(i, j) for i in range(3) for j in range(4)]
+    near = [[False, *(max(abs(a - c), abs(b - d)) <= side // 2 for c, d in places)] for a, b in places]
+    seen = [[True] * 13, *near]
+    return [
+        softmax([dot(a, b) / 8 if s else -math.inf for b, s in zip(k, row, strict=True)])
+        for a, row in zip(q, seen, strict=True)
+    ]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ('settings', 'weights'),
+    [
+        (dict(attention='q'), lambda of, early: [sharpened(q, q, 8) for q in of['q']]),
+        (dict(attention='k'), lambda of, early: [sharpened(k, k, 8) for k in of['k']]),
+        (
+            dict(attention='sharpen', tau=2),
+            lambda of, early: [sharpened(q, k, 2) for q, k in zip(of['q'], of['k'], strict=True)],
+        ),
+        (
+            dict(attention='sharpen', tau=0),
+            lambda of, early: [sharpened(q, k, 0) for q, k in zip(of['q'], of['k'], strict=True)],
+        ),
+        (dict(attention='local'), lambda of, early: [local(q, k, 3) for q, k in zip(of['q'], of['k'], strict=True)]),
+        (
+            dict(attention='early', layer=3),
+            lambda of, early: [sharpened(q, k, 8) for q, k in zip(early['q'], early['k'], strict=True)],
+        ),
+    ],
+)
+def test_other_attentions(settings, weights):
+    """Tables 2 and 3; sqrt(d) is 8."""
+    model = sclip(**settings)
+    tokens, trunk = model.window_tokens(IMAGE)
+    of = projected(model.backbone, trunk.tokens[0])
+    early = projected(model.backbone, model.backbone.trunk(IMAGE, 2).tokens[0], 2)
+    heads = [gathered(*pair) for pair in zip(weights(of, early), of['v'], strict=True)]
+    assert largest_difference(tokens[0], finished(model.backbone, trunk.tokens[0], heads, True)) < 1e-5
+
+
 @torch.no_grad()
 def test_seeds_are_trials():
     """A seed draws the same matrices again, another one others; their deviation is width^-0.5."""

@@ -207,7 +207,7 @@ class FrozenCLIP(nn.Module):
                     {block: of_attention[block] for block in need.attention},
                     images,
                     computed[need.depth],
-                    beside,
+                    beside=beside,
                 )
         return trunks
 

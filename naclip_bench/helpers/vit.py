@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from huggingface_hub import hf_hub_download
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -206,9 +207,8 @@ def _weights_of(arch: str | dict, pretrained: str | Path | None) -> Path | None:
     download = None
     if pretrained in tags:
         repository = timm.models.get_pretrained_cfg(f'{name}.{pretrained}').hf_hub_id
-        hub = needed('huggingface_hub', 'helpers', 'the helper')
 
         def download() -> str:
-            return hub.hf_hub_download(repository, 'model.safetensors')
+            return hf_hub_download(repository, 'model.safetensors')
 
     return weights_file(pretrained, name, download, did_you_mean(pretrained, tags))

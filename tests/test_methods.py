@@ -3,6 +3,7 @@
 import pytest
 import torch
 from golden import TINY, golden, largest_difference, random_image
+from helper import tiny_helper, with_tiny_helpers
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
@@ -129,6 +130,8 @@ VARIANTS = [
     ('ResCLIP', dict()),
     ('ResCLIP', dict(rcs=None, sfr=(2.2, 0.7), temp_thd=0.5)),
     ('ResCLIP', dict(sfr=None)),
+    ('ProxyCLIP', dict(helper=tiny_helper())),
+    ('ProxyCLIP', dict(helper=tiny_helper(16), beta=1.0, gamma=5.0)),
 ]
 
 
@@ -268,6 +271,7 @@ def test_every_config_segments_an_image(name):
     config = load_config(name)
     config.model.backbone = dict(arch=TINY, pretrained=None)
     config.model.templates = 'photo'
+    with_tiny_helpers(config.model)
     if config.model.get('refine'):
         config.model.refine.iterations = 1
     model = MODELS.build(config.model)

@@ -51,8 +51,9 @@ class Trunk:
         outputs: output tokens of the inner blocks asked for, by block index from 0.
         attention: attention maps (N, heads, T, T) of the inner blocks asked for, by block index from 0.
         images: the windows themselves, (N, 3, H, W), normalized.
-        beside: (N, 0 or 1, H, W), the mask where the pipeline puts it beside the image; see :class:`MaskBesideImage`.
         computed: what methods that look at the same tokens have computed from them; see :meth:`once`.
+        of_images: likewise from the windows themselves, whatever the tokens; see :meth:`once_of_images`.
+        beside: (N, 0 or 1, H, W), the mask where the pipeline puts it beside the image; see :class:`MaskBesideImage`.
     """
 
     tokens: Tensor
@@ -61,6 +62,7 @@ class Trunk:
     attention: dict[int, Tensor] = field(default_factory=dict)
     images: Tensor | None = None
     computed: dict[str, object] = field(default_factory=dict)
+    of_images: dict[object, object] = field(default_factory=dict)
     beside: Tensor | None = None
 
     def once(self, what: str, compute: Callable[[], T]) -> T:
@@ -68,6 +70,12 @@ class Trunk:
         if what not in self.computed:
             self.computed[what] = compute()
         return self.computed[what]
+
+    def once_of_images(self, what: object, compute: Callable[[], T]) -> T:
+        """What ``compute`` makes of :attr:`images` alone, by the first method that asks; to be read only."""
+        if what not in self.of_images:
+            self.of_images[what] = compute()
+        return self.of_images[what]
 
 
 class FrozenCLIP(nn.Module):
@@ -180,6 +188,7 @@ class FrozenCLIP(nn.Module):
         """
         images, beside = images[:, :3], images[:, 3:]
         trunks: list[Trunk | None] = [None] * len(needs)
+        of_images: dict[object, object] = {}
         for positions in {need.positions: None for need in needs}:
             alike = {index: need for index, need in enumerate(needs) if need.positions == positions}
             deepest = max(need.depth for need in alike.values())
@@ -207,7 +216,8 @@ class FrozenCLIP(nn.Module):
                     {block: of_attention[block] for block in need.attention},
                     images,
                     computed[need.depth],
-                    beside=beside,
+                    of_images,
+                    beside,
                 )
         return trunks
 

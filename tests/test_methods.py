@@ -116,6 +116,7 @@ VARIANTS = [
     ('CLIPtrase', dict(attention='correlation', cluster_layer=12, unit_rows=True, denoise='patches', eps=0.05)),
     ('CLIPtrase', dict(attention='self', heads='joined', eps=0.3)),
     ('NACLIP', dict()),
+    ('CLIPtrase', dict(helper=tiny_helper(), denoise=False, eps=0.2)),
     ('NACLIP', dict(attention='gaussian')),
     ('NACLIP', dict(attention='qk_gaussian')),
     ('NACLIP', dict(attention='vv_gaussian')),

@@ -33,6 +33,8 @@ Choices where no code was released:
 - Table 2: ``product`` is q q^T / sqrt(d) and so on, averaged likewise; ``features`` clusters the output tokens at unit
   length, and the regions' maps stay the means of W; a ``layer`` before the last has the recovered attention in that
   block, and CLIP's own in those behind it.
+- Table 5, masks of DINOv2: W is of a ``helper``'s output tokens, on the helper's grid, in the place of q, k and v; only
+  the regions are made of it. It has no [CLS] to denoise by.
 - Without denoising W is clustered as it is, negative cosines included.
 - The position embedding is interpolated as the SCLIP family does.
 """
@@ -49,6 +51,7 @@ from torch.nn import functional as F
 
 from ...backbones import Trunk, attend
 from ...errors import BenchError
+from ...helpers import Helper, build_helper
 from ...inference.stitch import PixelLogits
 from ...optional import needed
 from ...settings import Count, PositiveFloat
@@ -76,6 +79,7 @@ class CLIPtrase(TrainingFreeSegmentor):
         layer: block whose attention is recovered, from 1; None: the last.
         cluster: what is clustered, ``attention`` (the rows of W) or ``features``; None for no clustering.
         cluster_layer: block whose correlations W are, from 2; None: the one before ``layer``.
+        helper: a :class:`Helper` whose features W is of in the place of a block's, or the arguments of one (Table 5).
         correlation: measure of W, ``cosine`` or ``product``.
         heads: measured ``apart`` and averaged, or ``joined`` (eq. 14).
         unit_rows: cluster the rows of W at unit length (eq. 4).
@@ -97,6 +101,7 @@ class CLIPtrase(TrainingFreeSegmentor):
         layer: int | None = None,
         cluster: Literal['attention', 'features'] | None = 'attention',
         cluster_layer: int | None = None,
+        helper: Helper | dict | None = None,
         correlation: Literal['cosine', 'product'] = 'cosine',
         heads: Literal['apart', 'joined'] = 'apart',
         unit_rows: bool = False,
@@ -122,8 +127,16 @@ class CLIPtrase(TrainingFreeSegmentor):
             raise BenchError("CLIPtrase: vote='labels' is for whole images, not refined: window=None, refine=None")
         if attention == 'correlation' and recover is None:
             raise BenchError("CLIPtrase: attention='correlation' is of what recover names; it must be qkv or qk")
+        if helper is not None and (cluster != 'attention' or denoise is True):
+            raise BenchError(
+                "CLIPtrase: a helper's features are clustered by cluster='attention', and have no [CLS] to denoise by: "
+                "denoise=False, or 'patches'"
+            )
         self.changed_blocks = blocks - layer + 1
-        if cluster and cluster_layer < layer:
+        self.helper = build_helper(helper) if helper is not None else None
+        if self.helper:
+            self.looks_at = (('helper', 'tokens'),)
+        elif cluster and cluster_layer < layer:
             self.inner_outputs = (cluster_layer - 2,)
         self.recover, self.layer, self.cluster, self.cluster_layer = recover, layer, cluster, cluster_layer
         self.attention, self.within, self.heads, self.unit_rows = attention, within, heads, unit_rows
@@ -189,7 +202,13 @@ class CLIPtrase(TrainingFreeSegmentor):
         return features @ features.transpose(-1, -2) / (kinds * heads)
 
     def patch_correlations(self, trunk: Trunk) -> Tensor:
-        """Compute W between patches, less [CLS]'s row where the settings say so, (N, h * w, h * w) in fp32."""
+        """Compute W between patches, less [CLS]'s row where the settings say so, (N, h * w, h * w) in fp32.
+
+        The patches are those of the helper where there is one.
+        """
+        if self.helper:
+            features = self.seen(trunk, 'helper', 'tokens').flatten(2).transpose(1, 2)
+            return self.correlation_of(features[None, :, None])
         correlations = self.correlations(trunk)
         weights = correlations[:, 1:, 1:]
         return (weights - correlations[:, :1, 1:]).relu() if self.denoise is True else weights
@@ -209,9 +228,9 @@ class CLIPtrase(TrainingFreeSegmentor):
         points = weights if self.cluster == 'attention' else F.normalize(tokens[:, 1:], dim=-1).cpu()
         if self.unit_rows:
             points = F.normalize(points, dim=-1)
+        grid = tuple(self.seen(trunk, 'helper', 'tokens').shape[-2:]) if self.helper else trunk.grid
         return [
-            cluster_maps(self.clusters_of(own, rows), rows, trunk.grid)
-            for own, rows in zip(points, weights, strict=True)
+            cluster_maps(self.clusters_of(own, rows), rows, grid) for own, rows in zip(points, weights, strict=True)
         ]
 
     def match(self, tokens: Tensor, text: Tensor, trunk: Trunk) -> Tensor:

@@ -39,6 +39,9 @@ VOCABULARY = ('class_names', 'prob_thd')
 #: Settings of a model that the common protocol decides; a method that brings its own has its own protocol.
 PROTOCOL = {*VOCABULARY, 'templates', 'window', 'stride', 'logit_scale', 'area_thd', 'refine'}
 
+#: Settings of a model that are a frozen model beside CLIP's; see :mod:`naclip_bench.helpers`.
+HELPERS = ('helper', 'sam', 'regions')
+
 #: The CLIP of a method that names none, as the bundled base configs have it.
 BACKBONE = dict(arch='ViT-B-16-quickgelu', pretrained='openai')
 
@@ -322,6 +325,9 @@ def _with_settings(
     backbone = config.model.setdefault('backbone', {})
     if pretrained is not None:
         backbone['pretrained'] = None if pretrained.lower() == 'none' else pretrained
+        if pretrained.lower() == 'none':
+            for helper in filter(None, map(config.model.get, HELPERS)):
+                helper['pretrained'] = None
     if precision is not None:
         backbone['precision'] = precision
     dataset = config.test_dataloader.dataset

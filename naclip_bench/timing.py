@@ -1,7 +1,7 @@
 """How long each step on the way of an image took.
 
-The steps are read, trunk, method, text, stitch+decide, refine and metric. They stand in one process-wide stopwatch,
-because they are spread over the data loader, the segmentor and the metric, which mmengine builds apart.
+The steps are read, trunk, helper, method, text, stitch+decide, refine and metric. They stand in one process-wide
+stopwatch, because they are spread over the data loader, the segmentor and the metric, which mmengine builds apart.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import torch
 
-STAGES = ('read', 'text', 'trunk', 'method', 'stitch+decide', 'refine', 'metric')
+STAGES = ('read', 'text', 'trunk', 'helper', 'method', 'stitch+decide', 'refine', 'metric')
 
 
 class Stopwatch:

@@ -174,6 +174,10 @@ def test_every_setting_changes_the_logits():
         dict(eps=0.5),
         dict(min_samples=6),
         dict(weigh_by_cls=True),
+        dict(attention='correlation'),
+        dict(attention='self'),
+        dict(attention='correlation', heads='joined'),
+        dict(unit_rows=True),
     ]
     # At this eps every one of them finds clusters in so small an image.
     found = [cliptrase(**{'eps': 0.3, **settings})(images, samples, mode='tensor')[0] for settings in variants]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from golden import TINY, golden, largest_difference, random_image
+from helper import tiny_helper, with_tiny_helpers
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
@@ -112,7 +113,13 @@ VARIANTS = [
     ('CLIPtrase', dict(cluster='features', cluster_layer=12, eps=0.3)),
     ('CLIPtrase', dict(cluster=None, weigh_by_cls=True)),
     ('CLIPtrase', dict(layer=9, eps=0.3)),
+    ('CLIPtrase', dict(attention='correlation', cluster_layer=12, unit_rows=True, denoise='patches', eps=0.05)),
+    ('CLIPtrase', dict(attention='self', heads='joined', eps=0.3)),
     ('NACLIP', dict()),
+    ('CLIPtrase', dict(helper=tiny_helper(), denoise=False, eps=0.2)),
+    ('NACLIP', dict(attention='gaussian')),
+    ('NACLIP', dict(attention='qk_gaussian')),
+    ('NACLIP', dict(attention='vv_gaussian')),
     ('GCLIP', dict()),
     ('GCLIP', dict(fuse_following=3, sigma=4)),
     ('GCLIP', dict(fuse_following=None)),
@@ -124,6 +131,8 @@ VARIANTS = [
     ('ResCLIP', dict()),
     ('ResCLIP', dict(rcs=None, sfr=(2.2, 0.7), temp_thd=0.5)),
     ('ResCLIP', dict(sfr=None)),
+    ('ProxyCLIP', dict(helper=tiny_helper())),
+    ('ProxyCLIP', dict(helper=tiny_helper(16), beta=1.0, gamma=5.0)),
 ]
 
 
@@ -238,6 +247,9 @@ def test_attention_weights_are_the_attention(kind, settings):
     trunk = model.backbone.trunks(random_image(64, 96), [model.need])[0]
     weights = model.attention_weights(trunk)
     assert weights.shape == (1, 2, 25, 25)
+    assert weights.isfinite().all()
+    if settings.get('attention') == 'correlation':
+        return
     # SC-CLIP leaves [CLS] out.
     sums = weights[..., 1:, :].sum(-1)
     assert torch.allclose(sums, sums.round().clamp(min=1), atol=1e-4)
@@ -260,6 +272,7 @@ def test_every_config_segments_an_image(name):
     config = load_config(name)
     config.model.backbone = dict(arch=TINY, pretrained=None)
     config.model.templates = 'photo'
+    with_tiny_helpers(config.model)
     if config.model.get('refine'):
         config.model.refine.iterations = 1
     model = MODELS.build(config.model)

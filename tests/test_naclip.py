@@ -1,12 +1,15 @@
 """NACLIP equals its released code, and what it promises besides."""
 
+import math
 from typing import get_args
 
 import pytest
 import torch
 from golden import TINY, golden, largest_difference, random_image
+from literal import dot, finished, gathered, projected, softmax
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from tiny import TinyBench
 
 from naclip_bench.errors import BenchError
 from naclip_bench.methods.naclip import NACLIP, gaussian_neighborhood
@@ -33,6 +36,52 @@ def test_tokens(key):
     tokens, trunk = naclip(arch=arch, attention=attention).window_tokens(random_image(height, width))
     assert trunk.grid == (height // 16, width // 16)
     assert largest_difference(tokens, golden('naclip.npz')[key]) < 1e-5
+
+
+def written_weights(of, attention, grid, sigma):
+    """Attention of each head as the paper writes it; [CLS] is seen and sees with nothing added."""
+    places = [None, *((i, j) for i in range(grid[0]) for j in range(grid[1]))]
+
+    def omega(a, b):  # eq. 10 and 11
+        if a is None or b is None:
+            return 0.0
+        return math.exp(-((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2) / (2 * sigma**2))
+
+    def sim(a, b):  # eq. 6
+        return dot(a, b) / math.sqrt(len(a))
+
+    if attention == 'gaussian':  # eq. 12
+        return [[softmax([omega(a, b) for b in places]) for a in places] for _ in of['q']]
+    seeking, sought = attention.removesuffix('_gaussian')  # eq. 13
+    return [
+        [
+            softmax([sim(x, y) + omega(a, b) for y, b in zip(k, places, strict=True)])
+            for x, a in zip(q, places, strict=True)
+        ]
+        for q, k in zip(of[seeking], of[sought], strict=True)
+    ]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('arch', ARCHITECTURES)
+@pytest.mark.parametrize('attention', ['gaussian', 'qk_gaussian', 'qq_gaussian', 'vv_gaussian'])
+def test_as_the_paper_writes_it(arch, attention):
+    model = naclip(arch=arch, attention=attention, sigma=1.5)
+    tokens, trunk = model.window_tokens(random_image(48, 64))
+    of = projected(model.backbone, trunk.tokens[0])
+    weights = written_weights(of, attention, (3, 4), 1.5)
+    expected = finished(model.backbone, trunk.tokens[0], list(map(gathered, weights, of['v'])), arch == 'vanilla')
+    assert largest_difference(tokens[0], expected) < 1e-5
+    assert largest_difference(model.attention_weights(trunk)[0], torch.tensor(weights)) < 1e-5
+
+
+def test_whole_images_on_voc_without_refinement(tmp_path, capfd):
+    """What the authors' code does where its refinement is off."""
+    bench = TinyBench(tmp_path)
+    options = {'model.window': None, 'model.refine': None}
+    assert bench.run(capfd, config='official/naclip_voc21', options=options).code == 0
+    settings = bench.result()['settings']
+    assert (settings['window'], settings['refine']) == (None, None)
 
 
 def test_gaussian():

@@ -89,8 +89,7 @@ class Block:
             attended: (N, T, width) what takes the place of :meth:`attention`.
         """
         out = tokens + attended
-        out += self.ffn(out)
-        return out
+        return out + self.ffn(out)
 
     def add_(self, tokens: Tensor, causal: bool = False) -> Tensor:
         """The untouched block, written over ``tokens``."""

@@ -52,6 +52,8 @@ class Trunk:
         attention: attention maps (N, heads, T, T) of the inner blocks asked for, by block index from 0.
         images: the windows themselves, (N, 3, H, W), normalized.
         computed: what methods that look at the same tokens have computed from them; see :meth:`once`.
+        of_images: likewise from the windows themselves, whatever the tokens; see :meth:`once_of_images`.
+        beside: (N, 0 or 1, H, W), the mask where the pipeline puts it beside the image; see :class:`MaskBesideImage`.
     """
 
     tokens: Tensor
@@ -60,12 +62,20 @@ class Trunk:
     attention: dict[int, Tensor] = field(default_factory=dict)
     images: Tensor | None = None
     computed: dict[str, object] = field(default_factory=dict)
+    of_images: dict[object, object] = field(default_factory=dict)
+    beside: Tensor | None = None
 
     def once(self, what: str, compute: Callable[[], T]) -> T:
         """What ``compute`` gives, computed by the first method that asks; to be read only."""
         if what not in self.computed:
             self.computed[what] = compute()
         return self.computed[what]
+
+    def once_of_images(self, what: object, compute: Callable[[], T]) -> T:
+        """What ``compute`` makes of :attr:`images` alone, by the first method that asks; to be read only."""
+        if what not in self.of_images:
+            self.of_images[what] = compute()
+        return self.of_images[what]
 
 
 class FrozenCLIP(nn.Module):
@@ -170,13 +180,15 @@ class FrozenCLIP(nn.Module):
         """Run the untouched blocks, with fused attention, once for all ``needs`` that embed positions alike.
 
         Args:
-            images: (N, 3, H, W), normalized.
+            images: (N, 3, H, W), normalized; a fourth channel is no color and goes to :attr:`Trunk.beside`.
             needs: how far each goes and what it looks at on the way.
 
         Returns:
             One a need, equal to the last bit to what it would get alone. Tensors may be shared between them.
         """
+        images, beside = images[:, :3], images[:, 3:]
         trunks: list[Trunk | None] = [None] * len(needs)
+        of_images: dict[object, object] = {}
         for positions in {need.positions: None for need in needs}:
             alike = {index: need for index, need in enumerate(needs) if need.positions == positions}
             deepest = max(need.depth for need in alike.values())
@@ -204,6 +216,8 @@ class FrozenCLIP(nn.Module):
                     {block: of_attention[block] for block in need.attention},
                     images,
                     computed[need.depth],
+                    of_images,
+                    beside,
                 )
         return trunks
 

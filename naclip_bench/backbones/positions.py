@@ -18,6 +18,8 @@ def interpolate_positions(
       shape: so does the released code.
     - ``antialias``, GEM (as timm does): bicubic to the very size, antialiased.
     - ``bilinear``, CLIP Surgery: bilinear to the very size. Its code knows square images only; this takes any.
+    - ``dino``, DINO's own code: as ``sclip``, but left as it is on the trained grid alone.
+    - ``bicubic``, MAE's own code and LPOSS: bicubic to the very size, no antialias.
 
     Args:
         embedding: (1 + native_h * native_w, width), [CLS] first.
@@ -34,11 +36,12 @@ def interpolate_positions(
         return embedding
     cls, patches = embedding[:1], embedding[1:]
     patches = patches.T.reshape(1, -1, *native)
-    if kind == 'sclip':
+    if kind in ('sclip', 'dino'):
         scale = tuple((side + 0.1) / trained for side, trained in zip(grid, native, strict=True))
         patches = F.interpolate(patches, scale_factor=scale, mode='bicubic', align_corners=False)
-    elif kind == 'antialias':
-        patches = F.interpolate(patches, size=grid, mode='bicubic', align_corners=False, antialias=True)
+    elif kind in ('antialias', 'bicubic'):
+        antialias = kind == 'antialias'
+        patches = F.interpolate(patches, size=grid, mode='bicubic', align_corners=False, antialias=antialias)
     else:
         patches = F.interpolate(patches, size=grid, mode='bilinear', align_corners=False)
     return torch.cat([cls, patches.flatten(2)[0].T])

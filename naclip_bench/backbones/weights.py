@@ -57,11 +57,13 @@ def load_clip(
         state = _fitted(checkpoint.state, model, architecture, name)
         known_colors = source.colors or (OPENAI if checkpoint.openai else architecture.colors)
     state = {key: value.float().contiguous() for key, value in state.items()}
-    _check_finite(state, name)
+    check_finite(state, name)
     found_colors = asked_colors or known_colors or colors_of_architecture(architecture.name, architecture.config, name)
     model.load_state_dict(state, assign=True)
     random = pretrained is None
-    return LoadedCLIP(model, architecture.name, name, _hash(state), architecture.quick_gelu, random, found_colors)
+    return LoadedCLIP(
+        model, architecture.name, name, weights_hash(state), architecture.quick_gelu, random, found_colors
+    )
 
 
 def parameters_of(architecture: Architecture) -> int:
@@ -178,7 +180,7 @@ def _difference(expected: Mapping[str, tuple], found: Mapping[str, tuple], archi
     )
 
 
-def _check_finite(state: Mapping[str, Tensor], name: str) -> None:
+def check_finite(state: Mapping[str, Tensor], name: str) -> None:
     broken = [key for key, value in state.items() if not value.isfinite().all()]
     if broken:
         raise BenchError(
@@ -196,7 +198,7 @@ def _guess(shapes: Mapping[str, tuple[int, ...]]) -> str:
     return f' (they look like a vision transformer of {len(layers)} blocks x {patches[0]}, patch {patches[2]})'
 
 
-def _hash(state: Mapping[str, Tensor]) -> str:
+def weights_hash(state: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for key in sorted(state):
         digest.update(f'{key}{tuple(state[key].shape)}'.encode())

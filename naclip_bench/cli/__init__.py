@@ -25,6 +25,7 @@ COMMANDS = {
     'draw methods': 'draw_methods',
     'draw materials': 'draw_materials',
     'attention': 'attention',
+    'learn': 'learn',
     'benchmark': 'benchmark',
     'config': 'config',
 }

@@ -48,7 +48,7 @@ def main(arguments: Namespace) -> None:
         raise BenchError('the methods have different data or backbones; side by side they need the same')
     drawn = OpenPass(passes[0], Selection(arguments.limit, arguments.subset))
     dataset = drawn.data.first
-    if any(member.backbone.random_weights for member in drawn.members):
+    if any(member.random_weights for member in drawn.members):
         print(RANDOM_WEIGHTS, file=sys.stderr)
     for index, name in enumerate(drawn.names):
         (sample,) = drawn.model.test_step(pseudo_collate([drawn.data[index]]))

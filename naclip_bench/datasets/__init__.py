@@ -16,6 +16,7 @@ from . import (  # noqa: E402
     folder,  # noqa: F401
     lists,  # noqa: F401
     loading,  # noqa: F401
+    mask_beside_image,  # noqa: F401
     pc459,  # noqa: F401
     preprocessor,  # noqa: F401
     sampler,  # noqa: F401

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from mmengine.model import BaseDataPreprocessor
 from mmseg.registry import MODELS
+from torch import Tensor
 
 from ..timing import STOPWATCH
 
@@ -39,6 +40,11 @@ class ImagePreprocessor(BaseDataPreprocessor):
     def forward(self, data: dict, training: bool = False) -> dict:
         with STOPWATCH.stage('read', self.mean.device):
             data = self.cast_data(data)
-            data['inputs'] = [(image.flip(0).float() - self.mean) / self.std for image in data['inputs']]
+            data['inputs'] = list(map(self.normalized, data['inputs']))
         data.setdefault('data_samples', None)
         return data
+
+    def normalized(self, image: Tensor) -> Tensor:
+        """Normalize colors (3, H, W); a fourth channel, see :class:`MaskBesideImage`, stays as it is."""
+        colors = (image[:3].flip(0).float() - self.mean) / self.std
+        return colors if len(image) == 3 else torch.cat([colors, image[3:].float()])

@@ -13,6 +13,8 @@ from mmseg.registry import DATA_SAMPLERS, DATASETS, METRICS, MODELS, TRANSFORMS
 
 from ..backbones import FrozenCLIP
 from ..errors import BenchError, did_you_mean
+from ..helpers import HELPERS
+from ..helpers.base import helper_type
 from ..inference.pamr import PAMR
 from ..methods.base import TrainingFreeSegmentor
 from ..settings import Count, NonNegativeFloat, NonNegativeInt, fitting, resolved_settings
@@ -73,6 +75,9 @@ def check_config(config: Config) -> None:
     check_group('model', model, registered('model', model, MODELS, TrainingFreeSegmentor, 'method'))
     if not isinstance(model.get('backbone'), FrozenCLIP):
         check_group('model.backbone', model.get('backbone') or {}, FrozenCLIP)
+    for name in HELPERS:
+        if isinstance(model.get(name), Mapping):
+            helper_type(f'model.{name}', model[name])
     if model.get('refine') is not None:
         check_group('model.refine', model['refine'], PAMR)
     if isinstance(model.get('data_preprocessor'), Mapping):

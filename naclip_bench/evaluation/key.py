@@ -25,6 +25,7 @@ from torch.nn import Module
 from .. import __version__
 from ..backbones.text import tokenizer_name
 from ..bundled import PACKAGE
+from ..helpers import HELPERS
 from ..inference.pamr import PAMR
 from ..json_files import plain
 from ..methods.base import TrainingFreeSegmentor
@@ -54,11 +55,12 @@ def key_parts(config: Config, method: TrainingFreeSegmentor, dataset: BaseDatase
     """
     settings = _resolved('model', type(method), config.model)
     settings['type'] = type(method).__name__
-    for name in (*SPEED, 'backbone', 'class_names', 'templates', 'data_preprocessor'):
+    for name in (*SPEED, *HELPERS, 'backbone', 'class_names', 'templates', 'data_preprocessor'):
         settings.pop(name, None)
+    settings |= method.digests
     if settings.get('refine') is not None:
         settings['refine'] = _without(_resolved('model.refine', PAMR, settings['refine']), 'query_chunk')
-    backbone = method.backbone
+    backbone, helpers = method.backbone, method.helpers
     return plain(
         {
             'method': settings,
@@ -70,6 +72,7 @@ def key_parts(config: Config, method: TrainingFreeSegmentor, dataset: BaseDatase
                 'reduce_zero_label': dataset.reduce_zero_label,
             },
             'weights': {'arch': backbone.arch, 'sha256': backbone.weights_hash},
+            **({'helpers': {name: helper.key for name, helper in helpers.items()}} if helpers else {}),
             'colors': _colors(method.data_preprocessor, config.model.get('data_preprocessor')),
             'class names': method.vocabulary.sha256,
             'prompts': method.vocabulary.prompts_sha256,
@@ -77,8 +80,12 @@ def key_parts(config: Config, method: TrainingFreeSegmentor, dataset: BaseDatase
             'precision': backbone.precision,
             'device': backbone.device.type,
             'counting': METRICS.get(config.test_evaluator.type).counting,
-            'code': code_of(config, dataset) | foreign_digests([type(method), type(method.data_preprocessor)]),
-            'versions': _without(versions((*MODULES, *method.modules)), 'python'),
+            'code': code_of(config, dataset)
+            | foreign_digests([type(part) for part in (method, method.data_preprocessor, *helpers.values())]),
+            'versions': _without(
+                versions((*MODULES, *method.modules, *(name for of in helpers.values() for name in of.modules))),
+                'python',
+            ),
         },
         finite_only=False,
     )

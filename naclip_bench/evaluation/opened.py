@@ -19,6 +19,8 @@ from ..datasets.digest import image_digests
 from ..datasets.same_images import SameImages, image_key
 from ..datasets.splits import Deviation
 from ..errors import BenchError
+from ..helpers import HELPERS
+from ..helpers.base import helper_type
 from ..methods.base import TrainingFreeSegmentor
 from ..methods.side_by_side import SideBySide
 from ..settings import resolved_settings
@@ -57,6 +59,8 @@ class Pass:
                 # As it is now: what is edited while other passes run is not what runs.
                 code_of(leaf.config, datasets[leaf.dataset_key])
             check_weights(self.leaves[0])
+            for leaf in self.leaves:
+                check_helpers(leaf)
             self._datasets = datasets
         first = next(iter(self._datasets.values()))
         select(image_names(first), selection.limit, selection.subset, first.img_suffix)
@@ -88,6 +92,18 @@ def check_weights(leaf: Leaf) -> None:
     # A folder or hub name that is an architecture and weights in one has been read with the former.
     if backbone['pretrained'] is not None and architecture.place is None:
         find_weights(str(backbone['pretrained']), architecture)
+
+
+def check_helpers(leaf: Leaf) -> None:
+    """See that what a leaf's helpers ask for is here, fetched where it must be.
+
+    Raises:
+        BenchError: it cannot be had.
+    """
+    for name in HELPERS:
+        settings = leaf.config.model.get(name)
+        if settings:
+            helper_type(f'model.{name}', settings).check(settings)
 
 
 def check_classes(leaf: Leaf, dataset: BaseDataset) -> None:

@@ -83,7 +83,7 @@ def result_record(
         'protocol': config.protocol,
         'note': config.get('note'),
         'overrides': {name: str(value) for name, value in leaf.overrides.items()},
-        'random_weights': backbone.random_weights,
+        'random_weights': method.random_weights,
         'images': {
             'count': len(names),
             'official': config.get('images', len(dataset)),

@@ -46,7 +46,7 @@ class Outputs:
         (leaf,), (key,), (member,) = opened.leaves, opened.keys, opened.members
         dataset, deviation = opened.dataset(leaf), opened.deviation(leaf)
         if is_main_process():
-            if member.backbone.random_weights:
+            if member.random_weights:
                 print(RANDOM_WEIGHTS)
             if deviation:
                 print(f'note: the data are not the official list "{deviation.split}": {deviation}')

@@ -144,10 +144,12 @@ def _pixel_logits_of_like(
         logits, refine = of_images[key], member.refine
         if refine is not None:
             with STOPWATCH.stage('refine', device):
+                # Without what else may be beside them, a mask.
+                colors = [image[:3] for image in images]
                 if refine.dilations not in near:
-                    of_sizes = zip(images, sizes, strict=True)
+                    of_sizes = zip(colors, sizes, strict=True)
                     near[refine.dilations] = [refine.neighborhood(image, tuple(size)) for image, size in of_sizes]
-                logits = list(map(refine, logits, images, near[refine.dilations]))
+                logits = list(map(refine, logits, colors, near[refine.dilations]))
         results.append(logits)
     return results
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import torch
 from mmengine.structures import PixelData
@@ -17,6 +18,7 @@ from ..backbones import FrozenCLIP, Trunk, TrunkNeed
 from ..backbones.text import Text, text_of
 from ..datasets.preprocessor import ImagePreprocessor
 from ..errors import BenchError
+from ..helpers import Helper
 from ..inference.decide import decide
 from ..inference.pamr import PAMR, RefinedLogits
 from ..inference.pipeline import pixel_logits, segment
@@ -65,8 +67,12 @@ class TrainingFreeSegmentor(BaseSegmentor):
     inner_attention: tuple[int, ...] = ()
     #: Modules beside those that every run imports whose version can move a number.
     modules: tuple[str, ...] = ()
+    #: Settings that name files, and a digest of what each holds: results stand on that, whatever the file is called.
+    digests: Mapping[str, str] = MappingProxyType({})
     #: How the position embedding is interpolated; see :func:`interpolate_positions`.
     positions = 'sclip'
+    #: What the method looks at in every window beside CLIP: a setting that is a helper, and the kind of its features.
+    looks_at: tuple[tuple[str, str], ...] = ()
     #: :meth:`dense_tokens` depends on the class names and on what follows them; only then it can read them.
     reads_text = False
 
@@ -141,6 +147,10 @@ class TrainingFreeSegmentor(BaseSegmentor):
         """
         return F.normalize(tokens[:, 1:], dim=-1) @ text.T
 
+    def token_grid(self, trunk: Trunk) -> tuple[int, int]:
+        """Rows and columns of the tokens that :meth:`dense_tokens` gives: CLIP's, unless a paper says otherwise."""
+        return trunk.grid
+
     def notes(self, tokens: Tensor, trunk: Trunk) -> Sequence[object]:
         """What :meth:`decide` finds in ``logits.notes``, one a window: nothing, unless a paper says otherwise."""
         return [None] * len(tokens)
@@ -164,6 +174,33 @@ class TrainingFreeSegmentor(BaseSegmentor):
         for block in self.backbone.blocks[self.shared_depth : -1]:
             block.add_(tokens)
         return tokens
+
+    @property
+    def helpers(self) -> dict[str, Helper]:
+        """The frozen models beside CLIP, by the settings that they are."""
+        return {name: module for name, module in self._modules.items() if isinstance(module, Helper)}
+
+    @property
+    def random_weights(self) -> bool:
+        """Weights of the backbone or of a helper mean nothing."""
+        return any(part.random_weights for part in (self.backbone, *self.helpers.values()))
+
+    def seen(self, trunk: Trunk, name: str, kind: str) -> Tensor:
+        """Features (N, C, h, w) in fp32 that a helper has of the windows, computed once for all methods.
+
+        Args:
+            name: the setting that is the helper.
+            kind: see :meth:`Helper.features`.
+        """
+        helper = self.helpers[name]
+        return trunk.once_of_images(helper, lambda: helper.look(self.colors_of(trunk))).features(kind)
+
+    def colors_of(self, trunk: Trunk) -> Tensor:
+        """The part of the windows that CLIP has patches of, in RGB from 0 to 1 as CLIP's own colors have it."""
+        height, width = (side * self.backbone.patch for side in trunk.grid)
+        images = trunk.images[..., :height, :width]
+        mean, deviation = (images.new_tensor(part).view(3, 1, 1) for part in self.backbone.colors)
+        return images * deviation + mean
 
     @property
     def need(self) -> TrunkNeed:
@@ -218,6 +255,9 @@ class TrainingFreeSegmentor(BaseSegmentor):
 
     def tokens(self, trunk: Trunk) -> Tensor:
         """Run :meth:`dense_tokens`, which sees what tokens may depend on alone; (N, 1 + h * w, embed_dim) in fp32."""
+        with STOPWATCH.stage('helper', self.backbone.device):
+            for name, kind in self.looks_at:
+                self.seen(trunk, name, kind)
         with STOPWATCH.stage('method', self.backbone.device), self._reading(TOKENS):
             return self.dense_tokens(trunk).float()
 
@@ -226,7 +266,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
         vectors = self.text.vectors
         with STOPWATCH.stage('stitch+decide', self.backbone.device), self._reading(LOGITS):
             matched = self.match(tokens, vectors, trunk)
-            return matched.transpose(1, 2).unflatten(2, trunk.grid), self.notes(tokens, trunk)
+            return matched.transpose(1, 2).unflatten(2, self.token_grid(trunk)), self.notes(tokens, trunk)
 
     def window_tokens(self, images: Tensor) -> tuple[Tensor, Trunk]:
         """Output tokens (N, 1 + h * w, embed_dim) of windows (N, 3, H, W) in fp32, and the trunk they came from."""
@@ -268,7 +308,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Patch features (N, embed_dim, h, w) of images of one size, not normalized."""
         tokens, trunk = self.window_tokens(inputs)
-        return tokens[:, 1:].transpose(1, 2).unflatten(2, trunk.grid)
+        return tokens[:, 1:].transpose(1, 2).unflatten(2, self.token_grid(trunk))
 
     def _forward(self, inputs: Sequence[Tensor], data_samples: list[SegDataSample] | None = None) -> list[Tensor]:
         if data_samples is None:

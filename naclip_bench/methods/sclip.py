@@ -11,6 +11,8 @@ The other attentions are the paper's ablations. Their code was not released; the
 - ``identity``, ``q``, ``k``, ``random`` (Table 2) take X = ln_1(tokens), X W_q, X W_k or X W_i, split into CLIP's
   heads, with tau = sqrt(d) of a head. W_i is normal with deviation width^-0.5, drawn from the seed; attention is
   averaged over them.
+- ``learned`` (Table 2) takes X W_r with a matrix learned from training images; how, says
+  :mod:`.learned_projection`.
 - ``sharpen`` (Table 3) is softmax(q k^T / tau), CLIP's own with another tau (CLIP: 8); tau 0 is a hard maximum.
 - ``local`` (Table 3) lets a patch see the patches in a square around it, and not [CLS]: with a window of one that
   is the identity attention, as the paper says. [CLS] sees all.
@@ -20,6 +22,7 @@ The other attentions are the paper's ablations. Their code was not released; the
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -31,6 +34,7 @@ from ..backbones import Trunk, attend
 from ..errors import BenchError
 from ..settings import Count, NonNegativeFloat, NonNegativeInt, OddCount
 from .last_block import LastBlockSegmentor
+from .learned_projection import read_projection
 
 
 @lru_cache(maxsize=64)
@@ -61,7 +65,8 @@ class SCLIP(LastBlockSegmentor):
     Args:
         attention: ``csa``, or one of the ablations above.
         projections: how many random matrices (``random``).
-        seed: of the random matrices.
+        seed: of the random matrices; the paper's values are means over five.
+        projection: file of the matrix (``learned``); see :func:`read_projection`.
         tau: temperature of ``sharpen``; 0 for a hard maximum.
         local_side: side of the square in patches (``local``); odd.
         layer: block whose attention map is borrowed, from 1 (``early``).
@@ -72,9 +77,10 @@ class SCLIP(LastBlockSegmentor):
 
     def __init__(
         self,
-        attention: Literal['csa', 'identity', 'q', 'k', 'random', 'sharpen', 'local', 'early'] = 'csa',
+        attention: Literal['csa', 'identity', 'q', 'k', 'random', 'learned', 'sharpen', 'local', 'early'] = 'csa',
         projections: Count = 1,
         seed: NonNegativeInt = 0,
+        projection: str | Path | None = None,
         tau: NonNegativeFloat = 2.0,
         local_side: OddCount = 3,
         layer: Count = 1,
@@ -87,6 +93,14 @@ class SCLIP(LastBlockSegmentor):
         self.tau, self.local_side, self.layer = tau, local_side, layer
         if attention == 'early':
             self.inner_attention = (layer - 1,)
+        if attention == 'learned':
+            if projection is None:
+                raise BenchError(
+                    "SCLIP.projection is None; attention='learned' needs the file that naclip-bench learn writes"
+                )
+            matrix, digest = read_projection(Path(projection), self.backbone)
+            self.register_buffer('learned', matrix, persistent=False)
+            self.digests = {'projection': digest}
 
     def attended(self, query: Tensor, key: Tensor, value: Tensor, trunk: Trunk) -> Tensor:
         if self.attention == 'csa':
@@ -109,6 +123,9 @@ class SCLIP(LastBlockSegmentor):
         tokens = block.normalized(trunk.tokens)
         if self.attention == 'identity':
             features = block.split(tokens)
+            return attend(features, features, value)
+        if self.attention == 'learned':
+            features = block.split(tokens @ self.learned.to(tokens.dtype))
             return attend(features, features, value)
         matrices = random_projections(self.projections, tokens.shape[-1], self.seed, tokens.dtype, tokens.device)
         features = [block.split(tokens @ matrix) for matrix in matrices]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..backbones import FrozenCLIP
 from ..errors import BenchError
+from ..helpers import HELPERS, build_helper
 from ..inference.pipeline import segment
 
 
@@ -37,7 +38,11 @@ class SideBySide(BaseSegmentor):
 
     def __init__(self, members: dict[str, dict], backbone: dict | None = None) -> None:
         clip = FrozenCLIP(**(backbone or {}))
-        built = {name: MODELS.build(dict(config, backbone=clip)) for name, config in members.items()}
+        helpers: dict = {}
+        built = {}
+        for name, config in members.items():
+            own = {key: build_helper(config[key], f'model.{key}', helpers) for key in HELPERS if config.get(key)}
+            built[name] = MODELS.build(dict(config, **own, backbone=clip))
         first, *others = (config.get('data_preprocessor') for config in members.values())
         if any(other != first for other in others):
             raise BenchError('methods side by side need the same data_preprocessor')

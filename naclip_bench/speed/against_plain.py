@@ -193,7 +193,9 @@ def _plain(model: TrainingFreeSegmentor, image: Tensor, size: tuple[int, int]) -
         logits = plain_logits(window_logits, image, size, model.window, model.stride)
     after = STOPWATCH.seconds()
     # The backbone ran inside the stage above and told its own time: the stage is what is left, counted once.
-    inside = sum(seconds - before.get(stage, 0.0) for stage, seconds in after.items() if stage in ('trunk', 'method'))
+    inside = sum(
+        seconds - before.get(stage, 0.0) for stage, seconds in after.items() if stage in ('trunk', 'helper', 'method')
+    )
     STOPWATCH.add('stitch+decide', -inside)
     if model.refine is not None:
         with STOPWATCH.stage('refine', device):

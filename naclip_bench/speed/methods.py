@@ -20,7 +20,7 @@ from ..errors import BenchError
 from ..inference.windows import Windows
 from .against_plain import stages_of
 
-STAGES = ('trunk', 'method', 'stitch+decide', 'refine')
+STAGES = ('trunk', 'helper', 'method', 'stitch+decide', 'refine')
 
 
 @dataclass

@@ -28,6 +28,15 @@ def clusters(points: Tensor, eps: float, min_samples: int) -> Tensor:
     return torch.from_numpy(dbscan(eps=eps, min_samples=min_samples).fit(points.numpy()).labels_)
 
 
+def local_patches(correlation: Tensor) -> Tensor:
+    """Tell the patches (T,) that eq. 7 keeps: on average they resemble the others no more than themselves.
+
+    Args:
+        correlation: (T, T).
+    """
+    return correlation.mean(1) <= correlation.diagonal()
+
+
 def cluster_maps(clusters: Tensor, correlation: Tensor, grid: tuple[int, int]) -> Tensor:
     """Draw smoothed maps (K, 4 h, 4 w) of the K clusters of one window; K is 0 where all patches are noise.
 

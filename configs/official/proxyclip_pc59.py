@@ -1,0 +1,4 @@
+_base_ = '../proxyclip_pc59.py'
+
+protocol = 'official'
+model = dict(window=336)

@@ -127,4 +127,3 @@ def draw_correlation(seen: Correlation) -> Figure:
         for axis in axes[place]:
             mark(axis, x, y)
     return figure
-

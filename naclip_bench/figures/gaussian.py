@@ -117,7 +117,14 @@ def draw_gaussian(seen: Gaussian) -> Figure:
     for tau, color in zip(TAUS, COLORS, strict=False):
         reach, above_tau = radius(sigma, tau), int((seen.omega > tau).sum())
         profile.plot([0, reach, reach], [tau, tau, 0], color=color, linestyle='--', linewidth=1.2)
-        profile.plot(reach, tau, 'o', color=color, markersize=5, label=f'tau {tau}: {reach:.1f} patches away, {above_tau} patches')
+        profile.plot(
+            reach,
+            tau,
+            'o',
+            color=color,
+            markersize=5,
+            label=f'tau {tau}: {reach:.1f} patches away, {above_tau} patches',
+        )
     profile.legend(fontsize=8, frameon=False)
     profile.set(xlim=(0, AROUND * sigma), ylim=(0, 1.05))
     label(profile, 'exp(-d² / 2 sigma²)', 'distance d from the patch (patches)', 'added to the logit')

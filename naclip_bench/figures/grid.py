@@ -28,25 +28,27 @@ ACROSS = 3
 
 
 def clustering(
-    dataset: str, eps: Sequence[float] = EPS, min_samples: Sequence[int] = MIN_SAMPLES, config: str | None = None
+    datasets: Sequence[str],
+    eps: Sequence[float] = EPS,
+    min_samples: Sequence[int] = MIN_SAMPLES,
+    config: str = 'official/cliptrase_{dataset}_224',
 ) -> TableSpec:
     """CLIPtrase under every pair of DBSCAN's settings, as a table.
 
     Args:
-        dataset: its key.
+        datasets: their keys.
         eps, min_samples: values.
-        config: with ``{dataset}`` in it; what the authors run at 224 pixels on their datasets, as in the paper's
-            figure, unless given.
+        config: name with ``{dataset}`` in it; what the authors run at 224 pixels, unless given.
     """
     rows = tuple(
         Row(
             f'eps={of:g} min_samples={count}',
-            config=config or 'official/cliptrase_{dataset}_224',
+            config=config,
             overrides={'model.eps': of, 'model.min_samples': count},
         )
         for of, count in product(eps, min_samples)
     )
-    return TableSpec('own/clustering', "CLIPtrase's clustering", rows, (dataset,), mean=False)
+    return TableSpec('own/clustering', "CLIPtrase's clustering", rows, tuple(datasets), mean=False)
 
 
 def places_of(block: Block) -> dict[tuple[float, float], object]:

@@ -61,7 +61,10 @@ def channel_norms(clip: FrozenCLIP) -> Tensor:
     """Compute N_d of eq. 6 for every block, (blocks, D), of the weights as they were trained."""
     # QuickGELU's constant was divided out of the layer.
     return torch.stack(
-        [block.module.mlp.c_proj.weight.float().norm(dim=1) * (QUICK_GELU if block.silu else 1) for block in clip.blocks]
+        [
+            block.module.mlp.c_proj.weight.float().norm(dim=1) * (QUICK_GELU if block.silu else 1)
+            for block in clip.blocks
+        ]
     ).cpu()
 
 

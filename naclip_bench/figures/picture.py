@@ -116,9 +116,7 @@ def open_pictures(config: Config, images: Sequence[str], count: int = 1) -> list
         sample = item['data_samples']
         truth = sample.gt_sem_seg.data[0].numpy()
         shown = image_of(dataset, sample)
-        pictures.append(
-            Picture(f'{config.dataset} {image}', shown, item['inputs'], truth, dataset.ignore_index)
-        )
+        pictures.append(Picture(f'{config.dataset} {image}', shown, item['inputs'], truth, dataset.ignore_index))
     return pictures
 
 
@@ -145,9 +143,7 @@ def build_members(configs: Mapping[str, Config], device: torch.device) -> dict[s
     if any(backbone != backbones[0] for backbone in backbones):
         raise BenchError('the methods have different backbones; side by side they need one')
     clip = FrozenCLIP(**backbones[0])
-    return {
-        name: MODELS.build(dict(config.model, backbone=clip)).eval().to(device) for name, config in configs.items()
-    }
+    return {name: MODELS.build(dict(config.model, backbone=clip)).eval().to(device) for name, config in configs.items()}
 
 
 def normalized(picture: Picture, member: TrainingFreeSegmentor) -> Tensor:

@@ -122,7 +122,7 @@ def draw_attention(seen: Attention, rows: Sequence[str] = ('points',), title: st
     height, width = picture.image.shape[:2]
     kinds = [(row, at) for row in rows for at in (range(len(seen.points)) if row == 'points' else (0,))]
     columns = 1 + len(seen.maps)
-    size = (PANEL * columns, 0.5 + (PANEL * height / width + 0.35) * len(kinds))
+    size = (PANEL * columns, 0.5 + (PANEL * height / width + 0.24) * len(kinds))
     title = f'Attention: {picture.name}; {weights_of(clip)}' if title is None else title
     figure = new_figure(*size, title, clip.random_weights)
     axes = figure.subplots(len(kinds), columns, squeeze=False)

@@ -1,8 +1,9 @@
-"""What all figures share: size, colors that color-blind readers tell apart, heat over an image, and how they are kept."""
+"""What all figures share: size, colors that color-blind readers tell apart, maps over an image, and their files."""
 
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,9 @@ OPACITY = 0.75
 #: Points, and pixels per inch of a PNG.
 TEXT, SMALL, DPI = 9, 7.5, 150
 
+#: Characters of a title in an inch of the figure's width.
+AN_INCH = 12.5
+
 #: What stands over a figure of weights that were not trained.
 RANDOM = 'RANDOM WEIGHTS: this figure means nothing'
 
@@ -43,12 +47,10 @@ def new_figure(width: float, height: float, title: str = '', random_weights: boo
     figure = needed('matplotlib.figure', 'report', 'a figure').Figure(
         figsize=(width, height), dpi=DPI, layout='constrained'
     )
-    if title or random_weights:
-        figure.suptitle(
-            f'{title}\n{RANDOM}' if random_weights and title else title or RANDOM,
-            fontsize=TEXT + 1,
-            color='#B00000' if random_weights else 'black',
-        )
+    lines = [*title.split('\n'), *([RANDOM] if random_weights else [])]
+    lines = [part for line in lines for part in textwrap.wrap(line, int(AN_INCH * width))]
+    if lines:
+        figure.suptitle('\n'.join(lines), fontsize=TEXT + 1, color='#B00000' if random_weights else 'black')
     return figure
 
 

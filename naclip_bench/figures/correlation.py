@@ -4,8 +4,8 @@ Before is CLIP's own attention in the last block; after are the recovered attent
 without denoising, that are clustered. The whole image is one window.
 
 The paper says of global patches that "they attract high attention weights across the board" and gives no test that
-holds for cosines (see :mod:`naclip_bench.methods.cliptrase.method`). Here they are those that get more than twice
-their share of CLIP's own attention, the mean over all patches that look.
+holds for cosines (see :mod:`naclip_bench.methods.cliptrase.method`). Here they are those that get more than four
+times their share of CLIP's own attention, the mean over all patches that look.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: How much more than its share of attention a global patch gets.
-GLOBAL = 2.0
+GLOBAL = 4.0
 
 BEFORE, AFTER, COSINES, DENOISED = "CLIP's attention", 'recovered attention', 'W: correlations', 'W, denoised'
 
@@ -98,7 +98,7 @@ def draw_correlation(seen: Correlation) -> Figure:
     picture, clip = seen.picture, seen.clip
     height, width = picture.image.shape[:2]
     columns = 1 + len(seen.maps)
-    size = (PANEL * columns, 0.5 + (PANEL * height / width + 0.35) * len(seen.patches))
+    size = (PANEL * columns, 0.5 + (PANEL * height / width + 0.24) * len(seen.patches))
     title = f'CLIPtrase, correlations of a patch: {picture.name}; {weights_of(clip)}'
     figure = new_figure(*size, title, clip.random_weights)
     axes = figure.subplots(len(seen.patches), columns, squeeze=False)

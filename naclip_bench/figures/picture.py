@@ -152,6 +152,8 @@ def normalized(picture: Picture, member: TrainingFreeSegmentor) -> Tensor:
 
 
 def weights_of(clip: FrozenCLIP) -> str:
-    """What a title says of the weights: ``ViT-B-16-quickgelu, openai``; ``materials`` once."""
+    """What a title says of the weights: ``weights: ViT-B-16-quickgelu, openai``; ``materials`` once."""
     arch = clip.arch if isinstance(clip.arch, str) else 'own architecture'
-    return ', '.join(dict.fromkeys((Path(arch).stem, 'random' if clip.random_weights else clip.weights_name)))
+    return 'weights: ' + ', '.join(
+        dict.fromkeys((Path(arch).stem, 'random' if clip.random_weights else clip.weights_name))
+    )

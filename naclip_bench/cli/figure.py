@@ -40,6 +40,12 @@ FIGURES = {
     'bars': 'any table, with 95 % intervals',
 }
 
+#: The table of a chart where none is asked for.
+TABLES = {'curve': 'naclip/sigma', 'radar': 'materials/methods', 'bars': 'materials/methods'}
+
+#: Rows of the radar, where neither it nor a table is asked for: as many as an eye can follow.
+COMPARED = ('CLIP', 'MaskCLIP', 'SCLIP', 'CLIPtrase', 'NACLIP')
+
 #: Rows of the attention figure, where nothing is asked: the same as in figures/attention.py, which imports torch.
 ROWS = ('points', 'cls', 'to_cls', 'global', 'matrix')
 
@@ -70,8 +76,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         sub = names.add_parser(name, help=about.replace('%', '%%'), description=about[0].upper() + about[1:] + '.')
         add = sub.add_argument
         if name in ('curve', 'radar', 'bars'):
-            default = 'naclip/sigma' if name == 'curve' else 'materials/methods'
-            add('table', nargs='?', default=default, metavar='TABLE', help='see the list (default: %(default)s)')
+            add('table', nargs='?', metavar='TABLE', help=f'see the list (default: {TABLES[name]})')
             add('--rows', nargs='+', metavar='ROW', help='only these rows: by name, or a part of it')
             add('--paper', action='store_true', help="the paper's own values; nothing is run")
         if name in ('curve', 'radar', 'bars', 'grid'):
@@ -238,13 +243,16 @@ def _chart(arguments: Namespace, device: object) -> object:
         values = arguments.eps or EPS, arguments.min_samples or MIN_SAMPLES
         table = clustering(datasets, *values, official if released else 'cliptrase_{dataset}')
     else:
-        table = find_table(arguments.table)
+        table = find_table(arguments.table or TABLES[name])
         if name == 'curve' and datasets is None and not paper and not table.values():
             datasets = ['materials24']
         table = on_datasets(table, datasets)
+    rows = getattr(arguments, 'rows', None)
+    if name == 'radar' and arguments.table is None:
+        rows = rows or COMPARED
     options = Options(
         datasets,
-        getattr(arguments, 'rows', None),
+        rows,
         arguments.data_root,
         arguments.pretrained,
         arguments.precision,

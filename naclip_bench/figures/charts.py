@@ -41,7 +41,7 @@ def on_datasets(table: TableSpec, datasets: Sequence[str] | None) -> TableSpec:
     if datasets is None or own >= set(datasets):
         return table
     # The paper prints nothing of them.
-    return replace(table, key=f'own/{table.key.replace("/", " ")}', datasets=tuple(datasets), note='', mean=False)
+    return replace(table, key=f'own/{table.key.replace("/", "-")}', datasets=tuple(datasets), note='', mean=False)
 
 
 def report_of(

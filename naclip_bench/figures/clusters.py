@@ -76,8 +76,9 @@ def draw_clusters(found: Sequence[tuple[Picture, Clusters, Clusters]], member: C
     with_truth = any(picture.truth is not None for picture, _, _ in found)
     columns = 5 + with_truth
     shapes = [picture.image.shape[0] / picture.image.shape[1] for picture, _, _ in found]
-    size = (PANEL * columns, 0.5 + sum(PANEL * shape + 0.3 for shape in shapes))
-    title = f'CLIPtrase, clusters of patches (eps {member.eps:g}, min_samples {member.min_samples}): {weights_of(clip)}'
+    size = (PANEL * columns, 0.5 + sum(PANEL * shape + 0.2 for shape in shapes))
+    title = f'CLIPtrase, clusters of patches (eps {member.eps:g}, min_samples {member.min_samples}; noise is gray)'
+    title += f'; {weights_of(clip)}'
     figure = new_figure(*size, title, clip.random_weights)
     axes = figure.subplots(len(found), columns, squeeze=False, height_ratios=shapes)
     for row, (picture, plain, denoised) in zip(axes, found, strict=True):

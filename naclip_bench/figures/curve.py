@@ -33,7 +33,7 @@ def points_of(block: Block) -> dict[float, list[Line]]:
 
 
 def draw_curve(block: Block) -> Figure:
-    """A panel for each dataset and a line for each of the rows' conditions, its 95 % interval over images around it.
+    """A panel for each dataset and a line for each of the rows' conditions, its highest value in numbers.
 
     Raises:
         BenchError: the rows are not values of one setting.
@@ -71,22 +71,21 @@ def draw_curve(block: Block) -> Figure:
             axis.plot(
                 [*numbers], values, color=color, marker=marker, markersize=4, linewidth=1.6, label=condition or None
             )
-            spread = {value: number.interval for value, number in numbers.items() if number.interval}
-            if spread:
-                axis.fill_between([*spread], *zip(*spread.values(), strict=True), color=color, alpha=0.15, linewidth=0)
             best = max(numbers, key=lambda value: shown(numbers[value]))
             axis.annotate(
                 f'{shown(numbers[best]):.{block.digits}f}',
                 (best, shown(numbers[best])),
-                xytext=(0, 5),
+                # The first above its line, the others below theirs.
+                xytext=(0, -5 if place else 5),
                 textcoords='offset points',
                 fontsize=SMALL,
                 ha='center',
+                va='top' if place else 'bottom',
                 color=color,
             )
         if len(points) <= 12:
             axis.set_xticks([*points], [f'{value:g}' for value in points])
-        axis.margins(y=0.15)
+        axis.margins(y=0.2)
         label(axis, dataset, name, axis_of(block))
     if conditions != ['']:
         handles, names = axes.flat[0].get_legend_handles_labels()

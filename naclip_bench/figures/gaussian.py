@@ -81,11 +81,11 @@ def gaussian(picture: Picture, member: NACLIP, point: tuple[int, int]) -> Gaussi
     omega = gaussian_neighborhood(trunk.grid, member.sigma, key.dtype, key.device)[of]
     own, keys = (of_patch[0, :, of] for of_patch in (query @ key.mT * scale, key @ key.mT * scale))
     rows = {
-        'q k': own.mean(0),
+        'q k / √d': own.mean(0),
         'softmax (CLIP)': own.softmax(-1).mean(0),
-        'k k': keys.mean(0),
+        'k k / √d': keys.mean(0),
         'omega': omega,
-        'k k + omega': keys.mean(0) + omega,
+        'k k / √d + omega': keys.mean(0) + omega,
         'softmax (NACLIP)': (keys + omega).softmax(-1).mean(0),
     }
     parts = {title: row[1:].unflatten(0, trunk.grid).cpu() for title, row in rows.items()}
@@ -111,6 +111,8 @@ def draw_gaussian(seen: Gaussian) -> Figure:
     reach = radius(sigma, TAU)
     plane.plot(reach * np.cos(angle), reach * np.sin(angle), color='cyan', linewidth=1.5)
     count = int((seen.omega > TAU).sum())
+    ticks = range(-half + half % 3, half + 1, max(half // 3, 1))
+    plane.set(xticks=ticks, yticks=ticks)
     label(plane, f'circle: raised by more than {TAU} ({count} patches)', 'patches', 'patches')
     distance = np.linspace(0, AROUND * sigma, 300)
     profile.plot(distance, np.exp(-(distance**2) / (2 * sigma**2)), color='black', linewidth=1.8)
@@ -123,7 +125,7 @@ def draw_gaussian(seen: Gaussian) -> Figure:
             'o',
             color=color,
             markersize=5,
-            label=f'tau {tau}: {reach:.1f} patches away, {above_tau} patches',
+            label=f'more than {tau}: {above_tau} patches, those nearer than {reach:.2f}',
         )
     profile.legend(fontsize=8, frameon=False)
     profile.set(xlim=(0, AROUND * sigma), ylim=(0, 1.05))

@@ -48,7 +48,7 @@ def clustering(
         )
         for of, count in product(eps, min_samples)
     )
-    return TableSpec('own/clustering', "CLIPtrase's clustering", rows, tuple(datasets), mean=False)
+    return TableSpec('own/clustering', "CLIPtrase under DBSCAN's settings", rows, tuple(datasets), mean=False)
 
 
 def places_of(block: Block) -> dict[tuple[float, float], object]:

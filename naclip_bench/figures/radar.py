@@ -51,7 +51,7 @@ def draw_radar(block: Block) -> Figure:
     if len(whole) > MOST:
         raise BenchError(f'{len(whole)} rows of {block.spec.key} in one figure; choose at most {MOST} of them')
     highest = np.max([*whole.values()], axis=0)
-    figure = new_figure(6, 5.8, title_of(block), is_random(block))
+    figure = new_figure(7, 5.6, title_of(block), is_random(block))
     axis = figure.add_subplot(projection='polar')
     angles = np.linspace(0, 2 * np.pi, len(spokes), endpoint=False)
     around = [*angles, angles[0]]
@@ -68,8 +68,13 @@ def draw_radar(block: Block) -> Figure:
         for (dataset, metric), top in zip(spokes, highest.tolist(), strict=True)
     ]
     axis.set_xticks(angles, names, fontsize=TEXT)
-    axis.tick_params(axis='x', pad=12)
-    axis.set_yticks([0.25, 0.5, 0.75, 1], ['', '50 %', '', 'highest'], fontsize=SMALL, color='#555555')
-    axis.set_ylim(0, 1.05)
+    for tick, angle in zip(axis.get_xticklabels(), angles, strict=True):
+        side = np.sin(angle)
+        tick.set_horizontalalignment('center' if abs(side) < 0.2 else 'left' if side > 0 else 'right')
+    axis.spines['polar'].set_color('#aaaaaa')
+    # Between two axes.
+    axis.set_rlabel_position(np.degrees(angles[1] / 2))
+    axis.set_yticks([0.25, 0.5, 0.75, 1], ['', '50 %', '', '100 %'], fontsize=SMALL, color='#555555')
+    axis.set_ylim(0, 1.02)
     figure.legend(loc='outside lower center', ncols=3, fontsize=TEXT, frameon=False)
     return figure

@@ -1,4 +1,4 @@
-"""Images with what several methods make of them, a row each (SCLIP Fig. 1, NACLIP Fig. 3, 6 and 7). No mask is needed."""
+"""Images and what methods make of them, a row each, with masks or without (SCLIP Fig. 1, NACLIP Fig. 3, 6 and 7)."""
 
 from __future__ import annotations
 
@@ -68,8 +68,7 @@ def draw_sheet(rows: Sequence[Row], member: TrainingFreeSegmentor) -> Figure:
     titles = list(dict.fromkeys(title for row in rows for title in row.labels))
     shapes = [row.picture.image.shape[0] / row.picture.image.shape[1] for row in rows]
     columns = 1 + len(titles)
-    about = ', '.join(row.picture.name for row in rows)
-    title = f'{about}; {weights_of(clip)}'
+    title = f'{about(rows)}; {weights_of(clip)}'
     size = (PANEL * columns + LEGEND, 0.5 + sum(PANEL * shape + 0.08 for shape in shapes))
     figure = new_figure(*size, title, clip.random_weights)
     widths = [*[1] * columns, LEGEND / PANEL]
@@ -92,3 +91,12 @@ def draw_sheet(rows: Sequence[Row], member: TrainingFreeSegmentor) -> Figure:
             entries[-1] = f'and {len(occurring) - room + 1} more', None
         swatches(names_axis, entries)
     return figure
+
+
+def about(rows: Sequence[Row]) -> str:
+    """The images' names, those of a dataset together: ``materials24 00000, 00001``."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        *dataset, name = row.picture.name.split(' ', 1)
+        found.setdefault(' '.join(dataset), []).append(name)
+    return '; '.join(f'{dataset} {", ".join(names)}'.strip() for dataset, names in found.items())

@@ -1,4 +1,4 @@
-"""Draw what the papers draw, as PNG and SVG: attention, clusters, curves, ...
+"""Draw what the papers draw, as PNG and SVG.
 
 naclip-bench figure attention                                    (Materials and its tiny CLIP, unless said otherwise)
 naclip-bench figure attention --image photo.jpg --point 210,140 --method clip,sclip,naclip

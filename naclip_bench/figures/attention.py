@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..backbones import FrozenCLIP
 from ..errors import BenchError
@@ -36,6 +38,9 @@ SIGMA = 100.0
 
 PANEL = 2.2
 
+#: The share of a matrix's weights that the scale tells apart; those above are as bright as its end.
+BRIGHTEST = 0.995
+
 
 @dataclass
 class Attention:
@@ -44,7 +49,8 @@ class Attention:
     Attributes:
         picture: what was looked at.
         points: (x, y) in pixels of the image; ``patches`` under them.
-        maps: (1 + h * w, 1 + h * w) weights, [CLS] first: who looks down, at whom across; by title.
+        maps: (1 + h * w, 1 + h * w) weights, [CLS] first: who looks down, at whom across; by title. Each row is shares,
+            which add up to 1, whatever the method's own rows do.
         grid: (h, w).
         clip: the weights.
     """
@@ -108,10 +114,11 @@ def attention(
         for (name, member), trunk in zip(members.items(), trunks, strict=True):
             title = f'{name}, block {last}' if inner else name
             maps[title] = member.attention_weights(trunk)
-    chosen = {
-        title: (weights[0].float().mean(0) if head is None else weights[0, head - 1].float()).cpu()
-        for title, weights in maps.items()
-    }
+    chosen = {}
+    for title, (of_image,) in maps.items():
+        weights = of_image.float().mean(0) if head is None else of_image[head - 1].float()
+        # SCLIP's rows, for one, add up to 2: sums of two softmaxes.
+        chosen[title] = F.normalize(weights, p=1, dim=-1).cpu()
     patches = [picture.patch_at(point, own.grid, clip.patch) for point in points]
     return Attention(picture, list(points), patches, chosen, own.grid, clip)
 
@@ -136,6 +143,8 @@ def draw_attention(seen: Attention, rows: Sequence[str] = ('points',), title: st
                 axis.set_title(name, fontsize=TEXT)
             if row == 'matrix':
                 values = seen.maps[name][1:, 1:].numpy()
+                # A few weights are so high that all others would be black.
+                values = values.clip(max=np.quantile(values, BRIGHTEST))
                 axis.imshow(values, HEAT, vmin=0, vmax=values.max(), interpolation='nearest')
                 axis.set_axis_off()
             else:
@@ -145,7 +154,7 @@ def draw_attention(seen: Attention, rows: Sequence[str] = ('points',), title: st
                 mark(axis, *seen.points[at])
             if row == 'global':
                 mark(axis, *picture.center_of(seen.global_patch(name), seen.grid, clip.patch))
-            below(axis, f'0 to {100 * values.max():.3g} %')
+            below(axis, f'0 to {100 * values.max():.3g} %{" and more" if row == "matrix" else ""}')
         if row == 'points':
             mark(first, *seen.points[at])
     return figure

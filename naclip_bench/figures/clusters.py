@@ -81,8 +81,7 @@ def draw_clusters(found: Sequence[tuple[Picture, Clusters, Clusters]], member: C
     title += f'; {weights_of(clip)}'
     figure = new_figure(*size, title, clip.random_weights)
     axes = figure.subplots(len(found), columns, squeeze=False, height_ratios=shapes)
-    for row, (picture, plain, denoised) in zip(axes, found, strict=True):
-        first = row is axes[0]
+    for place, (row, (picture, plain, denoised)) in enumerate(zip(axes, found, strict=True)):
         panels = [('image', picture.image, picture.name)]
         if with_truth:
             panels.append(('ground truth', _colored(picture.image, _truth(picture)), ''))
@@ -92,7 +91,7 @@ def draw_clusters(found: Sequence[tuple[Picture, Clusters, Clusters]], member: C
             panels.append((f'patches{how}', _colored(picture.image, patches), f'{of.count} clusters, {noise} noise'))
             panels.append((f'regions{how}', _colored(picture.image, of.pixels), ''))
         for axis, (name, panel, note) in zip(row, panels, strict=True):
-            bare(axis, panel, name if first else '')
+            bare(axis, panel, name if place == 0 else '')
             below(axis, note)
     return figure
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..backbones import FrozenCLIP
 from ..errors import BenchError
@@ -77,7 +78,8 @@ def correlation(picture: Picture, member: CLIPtrase, points: Sequence[tuple[int,
     for block in clip.blocks[member.shared_depth : -1]:
         block.add_(tokens)
     own = clip.blocks[-1].attention_map(tokens)[0].float().mean(0)[1:, 1:].cpu()
-    recovered = member.attention_weights(trunk)[0].float().mean(0)[1:, 1:].cpu()
+    # Of three softmaxes; here the shares of one.
+    recovered = F.normalize(member.attention_weights(trunk)[0].float().mean(0), p=1, dim=-1)[1:, 1:].cpu()
     correlations = member.correlations(trunk)[0].cpu()
     cosines = correlations[1:, 1:]
     maps = {

@@ -157,7 +157,7 @@ def draw_norms(found: Norms) -> Figure:
         bars = pairs.bar(np.arange(2) + 0.4 * which - 0.2, found.similarity[which], 0.38, color=color, label=name)
         pairs.bar_label(bars, fmt='%.2f', fontsize=SMALL, padding=1)
     pairs.set_xticks(range(2), ['in-in\n(same class)', 'in-out\n(other class)'])
-    pairs.margins(y=0.15)
+    pairs.margins(y=0.3)
     pairs.legend(fontsize=SMALL, frameon=False, loc='upper right')
     label(pairs, 'similarity of last values', '', 'mean cosine of two patches')
 

@@ -38,7 +38,8 @@ def title_of(block: Block) -> str:
     )
     counts = dict.fromkeys(f'{number.cell.dataset} {images(number)}' for number in numbers)
     meanings = [MARKS[mark] for mark in MARKS if mark not in 'WS' and any(mark in number.marks for number in numbers)]
-    name = block.spec.title if block.spec.key.startswith('own/') else f'{block.spec.key}: {block.spec.title}'
+    own = block.spec.key.startswith('own/')
+    name = block.spec.title[0].upper() + block.spec.title[1:] if own else f'{block.spec.key}: {block.spec.title}'
     about = ['weights: ' + ' and '.join(list(weights)[:3]), 'images: ' + '; '.join(counts), *meanings]
     return f'{name}\n' + '; '.join(about)
 

@@ -101,14 +101,15 @@ def open_pictures(config: Config, images: Sequence[str], count: int = 1) -> list
     Raises:
         BenchError: a file that cannot be read, or no such image in the dataset.
     """
+    steps = [step for step in config.test_dataloader.dataset.pipeline if step['type'] in SIZING]
     if images and all(Path(image).is_file() for image in images):
-        return [picture_of_file(Path(image), config) for image in images]
+        return [picture_of_file(Path(image), steps) for image in images]
     dataset = build_dataset(config.test_dataloader.dataset)
     names = image_names(dataset)
     pictures = []
     for image in images or names[:count]:
         if Path(image).is_file():
-            pictures.append(picture_of_file(Path(image), config))
+            pictures.append(picture_of_file(Path(image), steps))
             continue
         if image not in names:
             raise BenchError(f'there is no file and no image of {config.dataset} {image}{did_you_mean(image, names)}')
@@ -120,13 +121,16 @@ def open_pictures(config: Config, images: Sequence[str], count: int = 1) -> list
     return pictures
 
 
-def picture_of_file(path: Path, config: Config) -> Picture:
-    """Read one image of no dataset, at the size that a config asks for."""
-    steps = [step for step in config.test_dataloader.dataset.pipeline if step['type'] in SIZING]
+def picture_of_file(path: Path, steps: Sequence[dict]) -> Picture:
+    """Read one image of no dataset.
+
+    Args:
+        steps: of a pipeline that change its size; see :data:`SIZING`.
+    """
     loaded = Compose([dict(type='LoadImage')])(dict(img_path=str(path)))
     image = loaded['img']
     loaded['gt_seg_map'] = np.zeros(image.shape[:2], np.int32)
-    sized = Compose(steps)(loaded)
+    sized = Compose(list(steps))(loaded)
     if sized.get('central_square'):
         image = sized['img']
     inputs = torch.from_numpy(np.ascontiguousarray(sized['img'])).permute(2, 0, 1)

@@ -88,7 +88,7 @@ def test_what_is_imported_is_what_is_required():
             names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
             found |= {(name.split('.')[0], path.name) for name in names}
     foreign = {(name, where) for name, where in found if name not in sys.stdlib_module_names | {'naclip_bench'}}
-    only_for_types = {('matplotlib', 'attention.py')}
+    only_for_types = {('matplotlib', 'canvas.py')}
     assert not {(name, where) for name, where in foreign if not installed_by(name) & required} - only_for_types
     assert {('torch', 'weights.py'), ('rich', 'console.py')} < foreign
 

@@ -22,7 +22,7 @@ from .canvas import HEAT, TEXT, bare, below, heat, mark, new_figure
 from .picture import Picture, normalized, weights_of
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from .canvas import Figure
 
 #: What can be shown, and how it is called.
 ROWS = {

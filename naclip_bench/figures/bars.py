@@ -9,7 +9,7 @@ from .canvas import COLORS, SMALL, TEXT, label, new_figure
 from .numbers import axis_of, datasets_of, is_random, lines_of, shown, title_of
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from .canvas import Figure
 
 #: Panels beside each other.
 ACROSS = 4

@@ -24,7 +24,7 @@ from .grid import draw_grid, places_of
 from .radar import draw_radar
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from .canvas import Figure
 
 #: Charts by their names.
 CHARTS: dict[str, Callable[[Block], Figure]] = {

@@ -21,7 +21,7 @@ from .picture import Picture, normalized, weights_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from matplotlib.figure import Figure
+    from .canvas import Figure
 
 PANEL = 2.2
 

@@ -25,7 +25,7 @@ from .canvas import SIGNED, TEXT, bare, below, heat, mark, new_figure, outline
 from .picture import Picture, normalized, weights_of
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from .canvas import Figure
 
 #: How much more than its share of attention a global patch gets.
 GLOBAL = 4.0

@@ -11,7 +11,7 @@ from .canvas import COLORS, MARKERS, SMALL, TEXT, label, new_figure
 from .numbers import axis_of, datasets_of, is_random, lines_of, shown, title_of
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from .canvas import Figure
 
 #: A row's name that is a value of one setting: ``sigma=5``, ``CS from block 7``.
 VALUE = re.compile(r'([A-Za-z][\w :]*?)[= ]\s*(\d+(?:\.\d+)?)')

@@ -17,7 +17,7 @@ from .canvas import COLORS, HEAT, TEXT, bare, below, heat, label, mark, new_figu
 from .picture import Picture, normalized, weights_of
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from .canvas import Figure
 
 #: Thresholds of NACLIP's Table 5, and the one of its Fig. 4.
 TAUS, TAU = (0.7, 0.8, 0.9), 0.8

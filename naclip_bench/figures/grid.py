@@ -16,7 +16,7 @@ from .canvas import SMALL, TEXT, label, new_figure
 from .numbers import axis_of, datasets_of, is_random, lines_of, shown, title_of
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from .canvas import Figure
 
 #: A row's name that is a value of two settings.
 VALUES = re.compile(r'(\w+)=(\d+(?:\.\d+)?) (\w+)=(\d+(?:\.\d+)?)')

@@ -28,7 +28,7 @@ from .canvas import COLORS, SMALL, label, new_figure
 from .picture import Picture, normalized, weights_of
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from .canvas import Figure
 
 #: Pairs of patches whose values are compared.
 PAIRS = ('in-in', 'in-out')

@@ -12,7 +12,7 @@ from .canvas import COLORS, MARKERS, SMALL, TEXT, new_figure
 from .numbers import datasets_of, is_random, lines_of, shown, title_of
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from .canvas import Figure
 
 #: What spans the figure where there are too few datasets.
 METRICS = ('mIoU', 'mAcc', 'aAcc')

@@ -17,7 +17,7 @@ from .canvas import TEXT, bare, new_figure, swatches
 from .picture import Picture, normalized, weights_of
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from .canvas import Figure
 
 PANEL = 2.4
 

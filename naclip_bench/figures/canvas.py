@@ -136,5 +136,5 @@ def as_svg(figure: Figure) -> str:
     file = io.StringIO()
     settings = {'svg.hashsalt': 'naclip_bench', 'svg.fonttype': 'none'}
     with needed('matplotlib', 'report', 'a figure').rc_context(settings):
-        figure.savefig(file, format='svg', metadata={'Date': None, 'Creator': None})
+        figure.savefig(file, format='svg', metadata=dict.fromkeys(('Date', 'Creator', 'Format', 'Type')))
     return file.getvalue()

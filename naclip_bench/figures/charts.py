@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from html import escape
 from typing import TYPE_CHECKING
 
 from ..errors import BenchError, bench_error_in
@@ -87,7 +88,7 @@ def best_chart(block: Block) -> str:
 
 
 def charts_of(report: Report) -> dict[str, str]:
-    """The chart of each of a report's blocks as SVG, by the block's title; for a page that stands alone.
+    """The chart of each of a report's blocks as an ``<svg>`` element, by its title; for a page that stands alone.
 
     Blocks without any value have none; a radar is added where a block has three datasets or more.
     """
@@ -95,8 +96,15 @@ def charts_of(report: Report) -> dict[str, str]:
     for block in report.blocks:
         if not any(number.ours is not None for number in block.numbers()):
             continue
-        found[block.title] = as_svg(CHARTS[best_chart(block)](block))
+        found[block.title] = _element(CHARTS[best_chart(block)](block), block.title)
         datasets = [name for name in block.datasets if name != MEAN]
         if best_chart(block) == 'bars' and len(datasets) > 2 and len(block.lines) > 1:
-            found[f'{block.title}, over datasets'] = as_svg(draw_radar(block))
+            title = f'{block.title}, over datasets'
+            found[title] = _element(draw_radar(block), title)
     return found
+
+
+def _element(figure: Figure, title: str) -> str:
+    """A figure as it stands in a page: without the head of a file, and with words for who cannot see it."""
+    svg = as_svg(figure)
+    return svg[svg.index('<svg') :].replace('<svg ', f'<svg role="img" aria-label="{escape(title)}" ', 1)

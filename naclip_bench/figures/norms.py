@@ -135,7 +135,7 @@ def draw_norms(found: Norms) -> Figure:
     clip, (blocks, channels) = found.clip, found.of_channels.shape
     columns = min(blocks, 6)
     rows = -(-blocks // columns)
-    title = f'Weight norms and global tokens: {weights_of(clip)}; {found.about}'
+    title = f'Weight norms and global tokens: {found.about}; {weights_of(clip)}'
     figure = new_figure(11, 3.4 + 1.7 * rows, title, clip.random_weights)
     above, below = figure.subfigures(2, 1, height_ratios=(3, 1.7 * rows))
     curve, pairs, emerging = above.subplots(1, 3)

@@ -71,7 +71,7 @@ def draw_radar(block: Block) -> Figure:
     for tick, angle in zip(axis.get_xticklabels(), angles, strict=True):
         side = np.sin(angle)
         tick.set_horizontalalignment('center' if abs(side) < 0.2 else 'left' if side > 0 else 'right')
-    axis.spines['polar'].set_color('#aaaaaa')
+    axis.spines['polar'].set_visible(False)
     # Between two axes.
     axis.set_rlabel_position(np.degrees(angles[1] / 2))
     axis.set_yticks([0.25, 0.5, 0.75, 1], ['', '50 %', '', '100 %'], fontsize=SMALL, color='#555555')

@@ -328,6 +328,7 @@ def test_each_figure_is_one_command(tmp_path, monkeypatch, capsys, words):
     [
         ('attenton', "argument NAME: invalid choice: 'attenton'"),
         ('attention --block 1;2', 'argument --block: "1;2" is no list of numbers'),
+        ('attention --show clss', 'the figure of attention has no row "clss"; did you mean "cls" or "to_cls"?'),
         ('attention --point 500,2', 'the point 500,2 is outside materials24 00000, which is'),
         ('attention --method naclp', 'there is no method or config naclp; did you mean "naclip"'),
         ('sheet --limit 0', '--limit is 0; it must be at least 1'),

@@ -22,7 +22,7 @@ from .arguments import add_data_root, add_model_arguments, add_part, settings_of
 from .attention import point
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from mmengine.config import Config
 
@@ -40,14 +40,25 @@ FIGURES = {
     'bars': 'any table, with 95 % intervals',
 }
 
+#: Figures of images, and their methods where none are asked for.
+METHODS = {
+    'attention': 'clip,sclip,naclip',
+    'correlation': 'cliptrase',
+    'clusters': 'cliptrase',
+    'norms': 'gclip',
+    'gaussian': 'naclip',
+    'sheet': 'clip,sclip,naclip',
+}
+
+#: Those of several images, and of how many where none are asked for; the others are of one.
+LIMITS = {'clusters': 3, 'norms': 20, 'sheet': 3}
+ONE_IMAGE = tuple(name for name in METHODS if name not in LIMITS)
+
 #: The table of a chart where none is asked for.
 TABLES = {'curve': 'naclip/sigma', 'radar': 'materials/methods', 'bars': 'materials/methods'}
 
 #: Rows of the radar, where neither it nor a table is asked for: as many as an eye can follow.
 COMPARED = ('CLIP', 'MaskCLIP', 'SCLIP', 'CLIPtrase', 'NACLIP')
-
-#: Rows of the attention figure, where nothing is asked: the same as in figures/attention.py, which imports torch.
-ROWS = ('points', 'cls', 'to_cls', 'global', 'matrix')
 
 
 def listed(kind: Callable[[str], object]) -> Callable[[str], list]:
@@ -70,72 +81,58 @@ def listed(kind: Callable[[str], object]) -> Callable[[str], list]:
 
 def add_arguments(parser: ArgumentParser) -> None:
     names = parser.add_subparsers(dest='figure', metavar='NAME', required=True, title='figures', parser_class=_Parser)
-    of_image = {}
-    for name, about in FIGURES.items():
+    figures = {
         # argparse takes a percent sign for a place to fill.
-        sub = names.add_parser(name, help=about.replace('%', '%%'), description=about[0].upper() + about[1:] + '.')
-        add = sub.add_argument
-        if name in ('curve', 'radar', 'bars'):
-            add('table', nargs='?', metavar='TABLE', help=f'see the list (default: {TABLES[name]})')
-            add('--rows', nargs='+', metavar='ROW', help='only these rows: by name, or a part of it')
-            add('--paper', action='store_true', help="the paper's own values; nothing is run")
-        if name in ('curve', 'radar', 'bars', 'grid'):
-            add('--datasets', nargs='+', metavar='NAME', help="default: materials24, or all of the table's own")
-            add_part(sub)
-            add('--store', type=Path, default=Path('work_dirs/results'), metavar='DIR', help='default: %(default)s')
-        else:
-            of_image[name] = add
-            several = name in ('clusters', 'sheet', 'norms')
-            add(
-                '--image',
-                nargs='+' if several else 1,
-                default=[],
-                metavar='IMAGE',
-                help='a file, or the name of an image of the dataset (default: its first)',
-            )
-            add(
-                '--dataset',
-                help='for its images, sizes and classes (default: materials24; voc21 where IMAGE is a file)',
-            )
-        if name == 'grid':
-            add('--eps', type=listed(float), metavar='E,E,...', help='default: 0.3,0.5,...,1.3')
-            add('--min-samples', type=listed(int), metavar='N,N,...', help='default: 1,3,5,7,9')
-        add_data_root(sub)
-        add('--out', type=Path, metavar='STEM', help='of STEM.png and STEM.svg (default: work_dirs/figures/NAME)')
-        add_model_arguments(sub)
-    several = 'methods or configs, comma between them (default: %(default)s)'
-    of_image['attention']('--method', default='clip,sclip,naclip', help=several)
-    of_image['sheet']('--method', default='clip,sclip,naclip', help=several)
-    for name, default in (('correlation', 'cliptrase'), ('clusters', 'cliptrase'), ('norms', 'gclip')):
-        of_image[name]('--method', default=default, help='or a config of it (default: %(default)s)')
-    of_image['gaussian']('--method', default='naclip', help='or a config of it (default: %(default)s)')
-    for name in ('attention', 'correlation'):
-        of_image[name](
-            '--point',
-            type=point,
-            action='append',
-            metavar='X,Y',
-            help="pixel whose patch looks; repeatable (default: inside the image's two largest classes)",
-        )
-    of_image['gaussian'](
-        '--point', type=point, metavar='X,Y', help='pixel whose patch looks (default: inside the largest class)'
-    )
-    add = of_image['attention']
-    add('--block', type=listed(int), default=[], metavar='N', help='from 1, as 3,6,12 or 1-12 (default: the last)')
-    add('--head', type=int, metavar='N', help='from 1 (default: the mean over heads)')
+        name: names.add_parser(name, help=about.replace('%', '%%'), description=f'{about[0].upper()}{about[1:]}.')
+        for name, about in FIGURES.items()
+    }
+
+    def add(to: Iterable[str], *option: str, **about: object) -> None:
+        for name in to:
+            figures[name].add_argument(*option, **about)
+
+    image = 'a file, or the name of an image of the dataset (default: its first)'
+    add(ONE_IMAGE, '--image', nargs=1, default=[], metavar='IMAGE', help=image)
+    add(LIMITS, '--image', nargs='+', default=[], metavar='IMAGE', help=image)
+    for name, limit in LIMITS.items():
+        add([name], '--limit', type=int, default=limit, metavar='N', help='the first N images (default: %(default)s)')
+    whose = 'whose images, sizes and classes (default: materials24; voc21 where IMAGE is a file)'
+    add(METHODS, '--dataset', help=whose)
+    for name, methods in METHODS.items():
+        what = 'methods or configs, comma between them' if ',' in methods else 'or a config of it'
+        add([name], '--method', default=methods, help=f'{what} (default: %(default)s)')
+    points = "pixel whose patch looks; repeatable (default: inside the image's two largest classes)"
+    add(('attention', 'correlation'), '--point', type=point, action='append', metavar='X,Y', help=points)
+    add(['gaussian'], '--point', type=point, metavar='X,Y', help='see attention (default: inside the largest class)')
+    blocks = 'from 1, as 3,6,12 or 1-12 (default: the last)'
+    add(['attention'], '--block', type=listed(int), default=[], metavar='N', help=blocks)
+    add(['attention'], '--head', type=int, metavar='N', help='from 1 (default: the mean over heads)')
     add(
+        ['attention'],
         '--show',
         nargs='+',
-        choices=ROWS,
+        metavar='ROW',
         default=['points', 'cls', 'to_cls'],
-        help='rows: of the points, of [CLS], the column of [CLS], of the patch that all look at, the whole matrix '
-        '(default: points cls to_cls)',
+        help='points: where these look; cls: where [CLS] looks; to_cls: who looks at it; global: where the patch looks '
+        'that all look at; matrix: everything (default: points cls to_cls)',
     )
-    of_image['sheet']('--words', metavar='A,B,...', help="classes to tell apart, in place of the dataset's")
-    for name, count in (('clusters', 3), ('sheet', 3), ('norms', 20)):
-        of_image[name](
-            '--limit', type=int, default=count, metavar='N', help='the first N images (default: %(default)s)'
-        )
+    add(['sheet'], '--words', metavar='A,B,...', help="classes to tell apart, in place of the dataset's")
+
+    for name, table in TABLES.items():
+        add([name], 'table', nargs='?', metavar='TABLE', help=f'see the list (default: {table})')
+    add(TABLES, '--rows', nargs='+', metavar='ROW', help='only these rows: by name, or a part of it')
+    add(TABLES, '--paper', action='store_true', help="the paper's own values; nothing is run")
+    add(['grid'], '--eps', type=listed(float), metavar='E,E,...', help='default: 0.3,0.5,...,1.3')
+    add(['grid'], '--min-samples', type=listed(int), metavar='N,N,...', help='default: 1,3,5,7,9')
+    charts = [name for name in FIGURES if name not in METHODS]
+    add(charts, '--datasets', nargs='+', metavar='NAME', help="default: materials24, or all of the table's own")
+    add(charts, '--store', type=Path, default=Path('work_dirs/results'), metavar='DIR', help='default: %(default)s')
+    for name, figure in figures.items():
+        if name in charts:
+            add_part(figure)
+        add_data_root(figure)
+        add_model_arguments(figure)
+    add(FIGURES, '--out', type=Path, metavar='STEM', help='of STEM.png and STEM.svg (default: work_dirs/figures/NAME)')
 
 
 class _Parser(CommandParser):
@@ -169,7 +166,7 @@ def main(arguments: Namespace) -> None:
 
 def _of_images(arguments: Namespace, device: object) -> object:
     """A figure of images: the methods' configs, the images, and what is drawn of both."""
-    from ..figures.attention import attention, draw_attention
+    from ..figures.attention import attention, check_rows, draw_attention
     from ..figures.clusters import clusters, draw_clusters
     from ..figures.correlation import correlation, draw_correlation
     from ..figures.gaussian import draw_gaussian, gaussian
@@ -177,6 +174,8 @@ def _of_images(arguments: Namespace, device: object) -> object:
     from ..figures.picture import build_members, open_pictures
     from ..figures.sheet import draw_sheet, sheet
 
+    if arguments.figure == 'attention':
+        check_rows(arguments.show)
     limit = getattr(arguments, 'limit', 1)
     if limit < 1:
         raise BenchError(f'--limit is {limit}; it must be at least 1')
@@ -219,10 +218,10 @@ def _configs(arguments: Namespace) -> Iterator[dict[str, Config]]:
         settings = root, pretrained, precision, options
         configs = {}
         for name in arguments.method.split(','):
-            known = name in method_bases()
-            configs[name] = (
-                load_pair(name, dataset, *settings) if known else load_config(method_config(name), *settings)
-            )
+            if name in method_bases():
+                configs[name] = load_pair(name, dataset, *settings)
+            else:
+                configs[name] = load_config(method_config(name), *settings)
         yield configs
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..backbones import FrozenCLIP
-from ..errors import BenchError
+from ..errors import BenchError, did_you_mean
 from ..methods.base import TrainingFreeSegmentor
 from ..methods.gclip import log_products
 from .canvas import HEAT, TEXT, bare, below, heat, mark, new_figure
@@ -121,6 +121,17 @@ def attention(
         chosen[title] = F.normalize(weights, p=1, dim=-1).cpu()
     patches = [picture.patch_at(point, own.grid, clip.patch) for point in points]
     return Attention(picture, list(points), patches, chosen, own.grid, clip)
+
+
+def check_rows(rows: Sequence[str]) -> None:
+    """See that the figure has these rows.
+
+    Raises:
+        BenchError: it has not.
+    """
+    for row in rows:
+        if row not in ROWS:
+            raise BenchError(f'the figure of attention has no row "{row}"{did_you_mean(row, ROWS)}')
 
 
 def draw_attention(seen: Attention, rows: Sequence[str] = ('points',), title: str | None = None) -> Figure:

@@ -130,12 +130,13 @@ def test_the_papers_values_need_nothing_to_run():
 def test_bars_of_ours_have_the_papers_value_beside_them(methods):
     (block,) = methods.blocks
     number = block.lines[0].numbers['materials24']
-    number.paper = 12.5
+    number.paper, number.digits = 12.5, 1
     try:
         axis = draw_bars(block).axes[0]
         assert [12.5] in [[*line.get_xdata()] for line in axis.lines]
+        assert axis.texts[0].get_text() == f'{number.ours:.1f} (paper 12.5)'
     finally:
-        number.paper = None
+        number.paper, number.digits = None, 0
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,13 @@ def draw_bars(block: Block) -> Figure:
                     number.paper, place, 'D', color=COLORS[1], markeredgecolor='black', markersize=5, label='paper'
                 )
                 reach = max(reach, number.paper)
-            axis.text(reach + 0.025 * highest, place, text(value, block.digits), fontsize=SMALL, va='center')
-        axis.set_xlim(0, 1.22 * highest or 1)
+            words = text(value, block.digits)
+            if ours and number.paper is not None:
+                words += f' (paper {number.paper_text})'
+            axis.text(reach + 0.03 * highest, place, words, fontsize=SMALL, va='center')
+        # Room for the words.
+        beside = any(number and None not in (number.ours, number.paper) for number in numbers)
+        axis.set_xlim(0, (1.75 if beside else 1.25) * highest or 1)
         axis.set_yticks(places, names, fontsize=SMALL)
         axis.set_ylim(len(lines) - 0.4, -0.6)
         label(axis, dataset, axis_of(block))

@@ -86,9 +86,9 @@ def draw_clusters(found: Sequence[tuple[Picture, Clusters, Clusters]], member: C
         if with_truth:
             panels.append(('ground truth', _colored(picture.image, _truth(picture)), ''))
         for how, of in (('', plain), (', denoised', denoised)):
-            noise = int((of.patches < 0).sum())
+            note = f'{of.count} cluster{"s" * (of.count != 1)}, {(of.patches < 0).sum()} noise'
             patches = _upsampled(picture, of.patches, clip.patch)
-            panels.append((f'patches{how}', _colored(picture.image, patches), f'{of.count} clusters, {noise} noise'))
+            panels.append((f'patches{how}', _colored(picture.image, patches), note))
             panels.append((f'regions{how}', _colored(picture.image, of.pixels), ''))
         for axis, (name, panel, note) in zip(row, panels, strict=True):
             bare(axis, panel, name if place == 0 else '')

@@ -8,7 +8,8 @@ from tiny import COMMAND, run_here
 
 from naclip_bench.configuration import load_config, method_config
 from naclip_bench.errors import BenchError
-from naclip_bench.evaluation.attention import attention_maps, draw_attention
+from naclip_bench.figures.attention import attention, draw_attention
+from naclip_bench.figures.picture import build_members, picture_of_file
 
 
 @pytest.fixture
@@ -19,26 +20,32 @@ def image_file(tmp_path):
     return tmp_path / 'photo.png'
 
 
-def maps_of(image_file, points, tiny_arch, *methods, short_side=64):
+def maps_of(image_file, points, tiny_arch, *methods, **more):
     options = {'model.backbone.arch': tiny_arch}
     configs = {name: load_config(method_config(name), None, 'none', None, options) for name in methods}
-    return attention_maps(image_file, points, configs, short_side, torch.device('cpu'))
+    picture = picture_of_file(image_file, [dict(type='Resize', scale=(2048, 64), keep_ratio=True)])
+    return attention(picture, build_members(configs, torch.device('cpu')), points, **more)
+
+
+def over_image(seen, name, index=0):
+    return seen.over_image(name, 'points', seen.patches[index])
 
 
 def test_identity_attention_shows_the_patch_under_the_point(image_file, tiny_arch):
     """64x107 pixels are 4x6 patches; the remainder of 11 columns belongs to the last."""
     points = [(0, 0), (99, 59), (50, 20), (15, 14), (14, 15)]
     seen = maps_of(image_file, points, tiny_arch, 'maskclip')
-    found = [tuple(np.argwhere(weights.numpy())[0]) for weights in seen.maps['maskclip']]
-    assert found == [(0, 0), (3, 5), (1, 3), (0, 1), (1, 0)]
-    assert torch.equal(seen.maps['maskclip'].sum((1, 2)), torch.ones(5))
-    assert seen.seen == pytest.approx((60, 96 * 100 / 107))
+    rows = [over_image(seen, 'maskclip', index) for index in range(5)]
+    assert [tuple(np.argwhere(row.numpy())[0]) for row in rows] == [(0, 0), (3, 5), (1, 3), (0, 1), (1, 0)]
+    assert all(row.sum() == 1 for row in rows)
+    assert seen.picture.seen(seen.grid, 16) == pytest.approx((60, 96 * 100 / 107))
 
 
 def test_several_methods_share_one_trunk(image_file, tiny_arch):
     together = maps_of(image_file, [(30, 30)], tiny_arch, 'naclip', 'sclip', 'gem')
-    for name, weights in together.maps.items():
-        assert torch.equal(weights, maps_of(image_file, [(30, 30)], tiny_arch, name).maps[name])
+    for name in together.maps:
+        alone = maps_of(image_file, [(30, 30)], tiny_arch, name)
+        assert torch.equal(over_image(together, name), over_image(alone, name))
     assert draw_attention(together).axes[1].get_title() == 'naclip'
 
 

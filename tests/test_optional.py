@@ -13,7 +13,6 @@ from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -22,7 +21,7 @@ from naclip_bench.data.cityscapes import train_ids
 from naclip_bench.data.pascal_context import labels_of_segments, spool
 from naclip_bench.data.pc459 import read_matrix
 from naclip_bench.errors import BenchError
-from naclip_bench.evaluation.attention import AttentionMaps, draw_attention
+from naclip_bench.figures.canvas import new_figure
 from naclip_bench.methods.cliptrase.regions import clusters
 from naclip_bench.optional import needed
 from naclip_bench.tables.html import as_html
@@ -56,11 +55,7 @@ def installed_by(module: str) -> set[str]:
         ('ijson', 'data', lambda: spool(Path('trainval_merged.json'), [], Path())),
         ('pycocotools.mask', 'data', lambda: labels_of_segments(Path('trainval_merged.json'), Path('a.jsonl'))),
         ('cityscapesscripts.helpers.annotation', 'data', lambda: train_ids(Path('a_polygons.json'))),
-        (
-            'matplotlib.figure',
-            'report',
-            lambda: draw_attention(AttentionMaps(np.zeros((4, 4, 3)), [], {}, (4, 4), False)),
-        ),
+        ('matplotlib.figure', 'report', lambda: new_figure(1, 1)),
         ('jinja2', 'report', lambda: as_html(None)),
         ('sklearn.cluster', 'cluster', lambda: clusters(torch.zeros(2, 2), 0.5, 1)),
     ],
@@ -93,7 +88,7 @@ def test_what_is_imported_is_what_is_required():
             names += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
             found |= {(name.split('.')[0], path.name) for name in names}
     foreign = {(name, where) for name, where in found if name not in sys.stdlib_module_names | {'naclip_bench'}}
-    only_for_types = {('matplotlib', 'attention.py')}
+    only_for_types = {('matplotlib', 'canvas.py')}
     assert not {(name, where) for name, where in foreign if not installed_by(name) & required} - only_for_types
     assert {('torch', 'weights.py'), ('rich', 'console.py')} < foreign
 

@@ -24,6 +24,7 @@ COMMANDS = {
     'data subset': 'data_subset',
     'draw methods': 'draw_methods',
     'draw materials': 'draw_materials',
+    'figure': 'figure',
     'attention': 'attention',
     'learn': 'learn',
     'benchmark': 'benchmark',

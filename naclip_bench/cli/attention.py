@@ -45,14 +45,17 @@ def main(arguments: Namespace) -> None:
     register()
     import torch
 
-    from ..evaluation.attention import attention_maps, draw_attention
+    from ..figures.attention import attention, draw_attention
+    from ..figures.picture import build_members, picture_of_file
 
     make_folder('--out', out.parent)
     configs = {
         name: load_config(method_config(name), None, arguments.pretrained, arguments.precision, arguments.cfg_options)
         for name in arguments.method.split(',')
     }
-    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    seen = attention_maps(arguments.image, arguments.point, configs, arguments.short_side, device)
-    draw_attention(seen).savefig(out)
+    picture = picture_of_file(
+        arguments.image, [dict(type='Resize', scale=(2048, arguments.short_side), keep_ratio=True)]
+    )
+    members = build_members(configs, torch.device('cuda' if torch.cuda.is_available() else 'cpu'))
+    draw_attention(attention(picture, members, arguments.point)).savefig(out)
     print(out)

@@ -1,0 +1,1 @@
+"""What the papers draw: one figure a file, each a function that computes what is shown and one that draws it."""

@@ -13,7 +13,7 @@ from mmseg.registry import DATA_SAMPLERS, DATASETS, METRICS, MODELS, TRANSFORMS
 
 from ..backbones import FrozenCLIP
 from ..errors import BenchError, did_you_mean
-from ..inference.pamr import PAMR
+from ..inference.refinements import refinement_type
 from ..methods.base import TrainingFreeSegmentor
 from ..settings import Count, NonNegativeFloat, NonNegativeInt, fitting, resolved_settings
 from .metric import ConfusionMetric
@@ -74,7 +74,7 @@ def check_config(config: Config) -> None:
     if not isinstance(model.get('backbone'), FrozenCLIP):
         check_group('model.backbone', model.get('backbone') or {}, FrozenCLIP)
     if model.get('refine') is not None:
-        check_group('model.refine', model['refine'], PAMR)
+        check_group('model.refine', model['refine'], refinement_type(group('model.refine', model['refine'])))
     if isinstance(model.get('data_preprocessor'), Mapping):
         check_registered('model.data_preprocessor', model['data_preprocessor'], MODELS, 'preprocessor')
 

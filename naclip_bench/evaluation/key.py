@@ -26,6 +26,7 @@ from .. import __version__
 from ..backbones.text import tokenizer_name
 from ..bundled import PACKAGE
 from ..inference.pamr import PAMR
+from ..inference.refinements import refinement_type
 from ..json_files import plain
 from ..methods.base import TrainingFreeSegmentor
 from ..plugins import plugin_module
@@ -57,7 +58,10 @@ def key_parts(config: Config, method: TrainingFreeSegmentor, dataset: BaseDatase
     for name in (*SPEED, 'backbone', 'class_names', 'templates', 'data_preprocessor'):
         settings.pop(name, None)
     if settings.get('refine') is not None:
-        settings['refine'] = _without(_resolved('model.refine', PAMR, settings['refine']), 'query_chunk')
+        kind = refinement_type(settings['refine'])
+        settings['refine'] = _without(_resolved('model.refine', kind, settings['refine']), 'query_chunk')
+        if kind is not PAMR:
+            settings['refine']['type'] = kind.__name__
     backbone = method.backbone
     return plain(
         {

@@ -10,8 +10,8 @@ and the mean field of the Potts model (algorithm 1) is, again and again,
     Q_i(c) = softmax over classes c of  u_i(c) + sum over kernels of  w sum_j k(i, j) Q_j(c).
 
 As in the authors' released code and beyond the paper, kernels are normalized symmetrically, k(i, j) / sqrt(n_i n_j)
-with n_i = sum_j k(i, j), and the sums have j = i in them. Appearance is filtered on the permutohedral lattice, an
-approximation that is the authors' own; smoothness, which they filter in the same way, is the exact kernel here.
+with n_i = sum_j k(i, j), and the sums have j = i in them. Both are filtered on the permutohedral lattice, which
+approximates a Gaussian; labels equal the released code's.
 
 Labels are classes, not queries: synonyms do not compete. u is the logarithm of a class's probability, the highest of
 its synonyms'. The thresholds of the decision stand before the field, which sharpens probabilities, so that behind it
@@ -39,24 +39,30 @@ from .permutohedral import PermutohedralLattice
 from .refinement import Refinement, lower_chunk
 from .stitch import PixelLogits
 
-#: Pixels of a side whose smoothness is one matrix product, and queries of a class looked at together.
-BAND, SYNONYMS = 64, 32
+#: Queries of a class that are looked at together.
+SYNONYMS = 32
 
 
 @dataclass(frozen=True)
-class Appearance:
-    """The appearance kernel of an image.
+class Kernel:
+    """A Gaussian of pixels' features, normalized symmetrically.
 
     Attributes:
-        lattice: around its pixels.
+        lattice: around the pixels.
         scale: (H * W, 1), 1 / sqrt(n).
     """
 
     lattice: PermutohedralLattice
     scale: Tensor
 
+    @classmethod
+    def of(cls, features: Tensor) -> Kernel:
+        """The kernel of features (H * W, d) in units of its standard deviation."""
+        lattice = PermutohedralLattice(features)
+        return cls(lattice, lattice.filter(torch.ones_like(features[:, :1])).rsqrt_())
+
     def __call__(self, values: Tensor) -> Tensor:
-        """Normalized kernel times values (H * W, c)."""
+        """Kernel times values (H * W, c)."""
         return self.lattice.filter(values * self.scale).mul_(self.scale)
 
 
@@ -72,7 +78,8 @@ class DenseCRF(Refinement):
             memory runs out. It changes no result but by rounding.
 
     Attributes:
-        deviation: by which colors of 0 to 255 were divided before they came here; see :func:`build_refinement`.
+        normalized: mean and deviation of each channel with which colors of 0 to 255 were normalized before they come
+            here; see :func:`build_refinement`.
     """
 
     @checked
@@ -90,25 +97,23 @@ class DenseCRF(Refinement):
         self.appearance_weight, self.smoothness_weight = appearance_weight, smoothness_weight
         self.appearance_sigma, self.color_sigma = appearance_sigma, color_sigma
         self.smoothness_sigma = smoothness_sigma
-        self.deviation: tuple[float, ...] = (1.0, 1.0, 1.0)
+        self.normalized: tuple[tuple[float, ...], tuple[float, ...]] = ((0.0,) * 3, (1.0,) * 3)
 
     @property
     def image_key(self) -> Hashable:
-        return type(self), self.appearance_sigma, self.color_sigma, self.deviation
+        return type(self), self.appearance_sigma, self.color_sigma, self.normalized
 
-    def neighborhood(self, image: Tensor, size: tuple[int, int]) -> Appearance:
+    def neighborhood(self, image: Tensor, size: tuple[int, int]) -> Kernel:
         with self.out_of_memory_named(size, 'lower test_dataloader.batch_size'):
             resized = F.interpolate(image[None].float(), size=size, mode='bilinear', align_corners=False)[0]
-            colors = resized.flatten(1) * resized.new_tensor(self.deviation)[:, None] / self.color_sigma
-            places = torch.cartesian_prod(*(torch.arange(side, device=image.device) for side in size))
-            # Differences from the middle color: fp32 has its digits for these.
-            features = torch.cat([places / self.appearance_sigma, (colors - colors.mean(1, keepdim=True)).T], dim=1)
+            mean, deviation = resized.new_tensor(self.normalized)[..., None]
+            colors = (resized.flatten(1) * deviation + mean) / self.color_sigma
+            features = torch.cat([places(size, image.device) / self.appearance_sigma, colors.T], dim=1)
             if not features.isfinite().all():
                 raise BenchError('DenseCRF: an image has colors that are not finite')
-            lattice = PermutohedralLattice(features)
-            return Appearance(lattice, lattice.filter(torch.ones_like(features[:, :1])).rsqrt_())
+            return Kernel.of(features)
 
-    def __call__(self, logits: PixelLogits, image: Tensor, near: Appearance | None = None) -> FieldLogits:
+    def __call__(self, logits: PixelLogits, image: Tensor, near: Kernel | None = None) -> FieldLogits:
         return FieldLogits(logits, near or self.neighborhood(image, logits.size))
 
     def decide(
@@ -140,16 +145,17 @@ class DenseCRF(Refinement):
             best, labels = field.max(1)
             return labels.masked_fill_(~best.isfinite(), NOT_FINITE).view(size)
 
-    def messages(self, field: Tensor, appearance: Appearance, size: tuple[int, int]) -> Tensor:
+    def messages(self, field: Tensor, appearance: Kernel, size: tuple[int, int]) -> Tensor:
         """Weighted sum of both kernels times Q, (H * W, c)."""
-        out = smoothed(field, size, self.smoothness_sigma).mul_(self.smoothness_weight)
+        smoothness = smoothness_kernel(size, self.smoothness_sigma, field.device)
+        out = smoothness(field).mul_(self.smoothness_weight)
         return out.add_(appearance(field), alpha=self.appearance_weight)
 
 
 class FieldLogits:
     """Logits of an image and its appearance kernel: all that :meth:`DenseCRF.decide` needs."""
 
-    def __init__(self, logits: PixelLogits, appearance: Appearance) -> None:
+    def __init__(self, logits: PixelLogits, appearance: Kernel) -> None:
         self.unrefined, self.appearance = logits, appearance
         self.size, self.queries, self.device = logits.size, logits.queries, logits.device
 
@@ -210,38 +216,12 @@ class Unary:
         return total
 
 
-@lru_cache(maxsize=256)
-def smoothness_bands(side: int, sigma: float, device: torch.device) -> list[tuple[slice, slice, Tensor]]:
-    """The normalized Gaussian between a side's pixels in bands: (pixels, those they see, their weights).
-
-    Left out is what is under fp32's rounding of the peak, 2^-24.
-    """
-    reach = math.ceil(sigma * math.sqrt(48 * math.log(2)))
-    bands = []
-    near = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    kernel = (-near.square() / (2 * sigma**2)).exp()
-    places = torch.arange(side)
-    inside = (places[:, None] + near >= 0) & (places[:, None] + near < side)
-    total = (inside * kernel).sum(1)
-    for first in range(0, side, BAND):
-        own = slice(first, min(first + BAND, side))
-        seen = slice(max(own.start - reach, 0), min(own.stop + reach, side))
-        distance = places[own, None] - places[seen]
-        weights = (-distance.double().square() / (2 * sigma**2)).exp().masked_fill(distance.abs() > reach, 0)
-        weights = weights / (total[own, None] * total[seen]).sqrt()
-        bands.append((own, seen, weights.float().to(device)))
-    return bands
+@lru_cache(maxsize=8)
+def smoothness_kernel(size: tuple[int, int], sigma: float, device: torch.device) -> Kernel:
+    """The smoothness kernel of all images of a size."""
+    return Kernel.of(places(size, device) / sigma)
 
 
-def smoothed(values: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
-    """Normalized smoothness kernel times values (H * W, c): along columns, then along rows."""
-    height, width = size
-    values = values.view(height, -1)
-    down = torch.empty_like(values)
-    for own, seen, weights in smoothness_bands(height, sigma, values.device):
-        torch.matmul(weights, values[seen], out=down[own])
-    down = down.view(height, width, -1)
-    out = torch.empty_like(down)
-    for own, seen, weights in smoothness_bands(width, sigma, values.device):
-        out[:, own] = weights @ down[:, seen]
-    return out.flatten(0, 1)
+def places(size: tuple[int, int], device: torch.device) -> Tensor:
+    """(H * W, 2), columns before rows, as in the released code: simplices are not alike in all directions."""
+    return torch.cartesian_prod(*(torch.arange(side, device=device) for side in size)).flip(1)

@@ -30,7 +30,8 @@ def build_refinement(settings: Mapping[str, object], preprocessor: nn.Module) ->
     """Build a refinement of its settings.
 
     Args:
-        preprocessor: what normalizes the images. DenseCRF measures colors from 0 to 255, and asks for its ``std``.
+        preprocessor: what normalizes the images. DenseCRF measures colors from 0 to 255, and asks it for ``mean`` and
+            ``std``.
 
     Raises:
         BenchError: there is no such refinement or setting, a value does not fit, or the preprocessor does not tell.
@@ -38,9 +39,9 @@ def build_refinement(settings: Mapping[str, object], preprocessor: nn.Module) ->
     kind = refinement_type(settings)
     refinement = kind(**{name: value for name, value in settings.items() if name != 'type'})
     if isinstance(refinement, DenseCRF):
-        deviation = getattr(preprocessor, 'std', None)
-        if deviation is None:
+        colors = [getattr(preprocessor, name, None) for name in ('mean', 'std')]
+        if any(part is None for part in colors):
             name = type(preprocessor).__name__
-            raise BenchError(f'DenseCRF has to know by what colors are divided, and {name} has no std')
-        refinement.deviation = tuple(deviation.flatten().tolist())
+            raise BenchError(f'DenseCRF has to know how colors are normalized, and {name} has no mean and std')
+        refinement.normalized = tuple(tuple(part.flatten().tolist()) for part in colors)
     return refinement

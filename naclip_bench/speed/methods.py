@@ -93,7 +93,7 @@ def costs(configs: dict[str, Config], limit: int) -> dict[str, Cost]:
 
 
 def print_costs(found: dict[str, Cost]) -> None:
-    """A row a method: windows/s, operations an image, seconds a stage, and the median of its batches beside the first."""
+    """A row a method: windows/s, operations and seconds a stage, and its batches' median beside the first."""
     table = Table(title='cost of methods', title_justify='left')
     for column in ('method', 'windows/s', 'GFLOP/image', *STAGES, f'beside {next(iter(found))}'):
         table.add_column(column, justify='left' if column == 'method' else 'right')

@@ -315,6 +315,10 @@ def _with_settings(
         if unknown:
             raise BenchError(f'there is no setting {unknown[0]}{_setting_like(unknown[0], config)}')
         no_refinement = config.model.get('refine') is None
+        other = cfg_options.get('model.refine.type')
+        if other is not None and not no_refinement and other != config.model.refine.get('type', 'PAMR'):
+            # Another refinement has other settings.
+            config.model.refine = {}
         try:
             config.merge_from_dict(cfg_options)
         except (KeyError, IndexError, TypeError, AttributeError) as error:

@@ -157,6 +157,14 @@ def test_how_many_queries_are_refined_at_once_is_not(bench):
     assert key_of(next(both)) == key_of(next(both))
 
 
+def test_a_refinement_is_known_by_its_type(bench):
+    pamr, named = dict(iterations=2, dilations=(1,)), dict(type='PAMR', iterations=2, dilations=(1,))
+    crf = dict(type='DenseCRF')
+    keys = [key_of(tiny_leaf(bench, model__refine=refine)) for refine in (pamr, named, crf, dict(crf, query_chunk=8))]
+    assert keys[0] == keys[1] != keys[2] == keys[3]
+    assert key_of(tiny_leaf(bench, model__refine=dict(crf, color_sigma=9))) != keys[2]
+
+
 def test_where_files_lie_is_not(bench, tmp_path):
     before = key_of(tiny_leaf(bench))
     shutil.copytree(bench.folder / 'data', tmp_path / 'elsewhere')

@@ -15,7 +15,7 @@ from ..backbones import FrozenCLIP
 from ..errors import BenchError, did_you_mean
 from ..helpers import HELPERS
 from ..helpers.base import helper_type
-from ..inference.pamr import PAMR
+from ..inference.refinements import refinement_type
 from ..methods.base import TrainingFreeSegmentor
 from ..settings import Count, NonNegativeFloat, NonNegativeInt, fitting, resolved_settings
 from .metric import ConfusionMetric
@@ -79,7 +79,7 @@ def check_config(config: Config) -> None:
         if isinstance(model.get(name), Mapping):
             helper_type(f'model.{name}', model[name])
     if model.get('refine') is not None:
-        check_group('model.refine', model['refine'], PAMR)
+        check_group('model.refine', model['refine'], refinement_type(group('model.refine', model['refine'])))
     if isinstance(model.get('data_preprocessor'), Mapping):
         check_registered('model.data_preprocessor', model['data_preprocessor'], MODELS, 'preprocessor')
 

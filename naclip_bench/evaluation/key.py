@@ -27,6 +27,7 @@ from ..backbones.text import tokenizer_name
 from ..bundled import PACKAGE
 from ..helpers import HELPERS
 from ..inference.pamr import PAMR
+from ..inference.refinements import refinement_type
 from ..json_files import plain
 from ..methods.base import TrainingFreeSegmentor
 from ..plugins import plugin_module
@@ -59,7 +60,10 @@ def key_parts(config: Config, method: TrainingFreeSegmentor, dataset: BaseDatase
         settings.pop(name, None)
     settings |= method.digests
     if settings.get('refine') is not None:
-        settings['refine'] = _without(_resolved('model.refine', PAMR, settings['refine']), 'query_chunk')
+        kind = refinement_type(settings['refine'])
+        settings['refine'] = _without(_resolved('model.refine', kind, settings['refine']), 'query_chunk')
+        if kind is not PAMR:
+            settings['refine']['type'] = kind.__name__
     backbone, helpers = method.backbone, method.helpers
     return plain(
         {

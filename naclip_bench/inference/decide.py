@@ -39,15 +39,22 @@ def decide(
         area_thd: foreground classes that win no more than this share of all foreground pixels are taken out of the
             decision, though not out of the softmax (SCLIP's ``area_thd``). None: off.
     """
-    allowed = None
-    if area_thd is not None:
-        labels = _labels(logits, query_class, multiplicity, scale, 0.0, None)
-        area = torch.bincount(labels.flatten().clamp(min=0), minlength=int(query_class[-1]) + 1)
-        area[0] = 0
-        keep = area > area_thd * area.sum()
-        keep[0] = True
-        allowed = keep[query_class]
+    allowed = allowed_queries(logits, query_class, multiplicity, scale, area_thd)
     return _labels(logits, query_class, multiplicity, scale, prob_thd, allowed)
+
+
+def allowed_queries(
+    logits: PixelLogits, query_class: Tensor, multiplicity: Tensor, scale: float, area_thd: float | None
+) -> Tensor | None:
+    """Queries (Q,) bool whose classes ``area_thd`` leaves in the decision; None where it is off. See :func:`decide`."""
+    if area_thd is None:
+        return None
+    labels = _labels(logits, query_class, multiplicity, scale, 0.0, None)
+    area = torch.bincount(labels.flatten().clamp(min=0), minlength=int(query_class[-1]) + 1)
+    area[0] = 0
+    keep = area > area_thd * area.sum()
+    keep[0] = True
+    return keep[query_class]
 
 
 def _labels(

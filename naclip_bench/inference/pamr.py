@@ -7,24 +7,19 @@ a time: memory stays bounded, and their number changes the result by rounding at
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import BenchError, is_out_of_memory
 from ..settings import Count, Counts, checked
+from .refinement import Refinement, lower_chunk
 from .stitch import PixelLogits
 
 #: The eight neighbors in row-major order, without the center.
 NEIGHBORS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
-
-
-#: Logits that are refined at once where the config does not say: as many as a CPU's cache holds, or keep a GPU busy.
-CHUNK_ELEMENTS = {'cpu': 6 * 2**20, 'cuda': 2**24}
 
 
 @dataclass(frozen=True)
@@ -40,7 +35,7 @@ class Neighborhood:
     affinity: Tensor
 
 
-class PAMR:
+class PAMR(Refinement):
     """The settings of the refinement.
 
     Args:
@@ -54,11 +49,9 @@ class PAMR:
     def __init__(self, iterations: Count = 10, dilations: Counts = (8, 16), query_chunk: Count | None = None) -> None:
         self.iterations, self.dilations, self.query_chunk = iterations, dilations, query_chunk
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, PAMR) and vars(self) == vars(other)
-
-    def __hash__(self) -> int:
-        return hash(tuple(vars(self).values()))
+    @property
+    def image_key(self) -> Hashable:
+        return type(self), self.dilations
 
     def __call__(self, logits: PixelLogits, image: Tensor, near: Neighborhood | None = None) -> RefinedLogits:
         """Refined logits at the original resolution.
@@ -79,18 +72,9 @@ class PAMR:
         Raises:
             BenchError: out of memory.
         """
-        with out_of_memory_named(size, 'lower test_dataloader.batch_size'):
+        with self.out_of_memory_named(size, 'lower test_dataloader.batch_size'):
             resized = F.interpolate(image[None], size=size, mode='bilinear', align_corners=False)[0]
             return Neighborhood(neighbor_index(size, self.dilations, image.device), self.affinity(resized))
-
-    def chunks(self, queries: int, size: tuple[int, int], device: torch.device) -> list[slice]:
-        """Queries that are refined together."""
-        step = self.query_chunk
-        if step is None:
-            elements = CHUNK_ELEMENTS.get(device.type, CHUNK_ELEMENTS['cuda'])
-            # Vectors of eight: 28 queries take longer than 32.
-            step = max(8, elements // (size[0] * size[1]) // 8 * 8)
-        return [slice(first, min(first + step, queries)) for first in range(0, queries, step)]
 
     def affinity(self, image: Tensor) -> Tensor:
         """Weights (H * W, 8 * dilations) of each pixel's neighbors; they sum to 1.
@@ -119,17 +103,6 @@ class PAMR:
         return (total / len(image)).softmax(dim=0).flatten(1).T.contiguous()
 
 
-@contextmanager
-def out_of_memory_named(size: tuple[int, int], mend: str) -> Iterator[None]:
-    """Turn a failed allocation into a line that says what to lower."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise BenchError(f'PAMR ran out of memory on an image of {size[0]}x{size[1]}; {mend}') from None
-
-
 def neighbor_index(size: tuple[int, int], dilations: Sequence[int], device: torch.device) -> Tensor:
     """Flat pixel index (H * W, 8 * dilations) int32 of each pixel's neighbors; borders are replicated."""
     rows, columns = (torch.arange(side, dtype=torch.int32, device=device) for side in size)
@@ -151,8 +124,7 @@ class RefinedLogits:
     def query_block(self, queries: slice) -> Tensor:
         """Refined logits of some queries at all pixels, (H, q, W)."""
         at_once = len(range(self.queries)[queries])
-        mend = f'lower model.refine.query_chunk, which is {at_once} here (it changes no result but by rounding)'
-        with out_of_memory_named(self.size, mend):
+        with self._settings.out_of_memory_named(self.size, lower_chunk(at_once)):
             # One row a pixel, so that a neighbor's logits of all queries lie side by side.
             maps = self._logits.query_block(queries).transpose(1, 2).flatten(0, 1)
             for _ in range(self._settings.iterations):

@@ -17,11 +17,13 @@ from ..backbones import FrozenCLIP, Trunk, TrunkNeed
 from ..errors import BenchError, is_out_of_memory
 from ..timing import STOPWATCH
 from .decide import NOT_FINITE
-from .pamr import PAMR, Neighborhood, RefinedLogits
+from .densecrf import FieldLogits
+from .pamr import RefinedLogits
+from .refinement import Refinement
 from .stitch import PixelLogits
 from .windows import Windows
 
-Logits = PixelLogits | RefinedLogits
+Logits = PixelLogits | RefinedLogits | FieldLogits
 
 
 class Member(Protocol):
@@ -31,7 +33,7 @@ class Member(Protocol):
     window: int | None
     stride: int
     window_batch: int | None
-    refine: PAMR | None
+    refine: Refinement | None
 
     @property
     def need(self) -> TrunkNeed: ...
@@ -88,7 +90,7 @@ def pixel_logits(
         tell: told of each part of the windows, over all members, that is done; the parts add up to 1.
     """
     results: list[list[Logits]] = [[] for _ in members]
-    near: dict[Hashable, list[Neighborhood]] = {}
+    near: dict[Hashable, list[object]] = {}
     alike: dict[tuple, list[int]] = defaultdict(list)
     for index, member in enumerate(members):
         alike[id(member.backbone), member.window, member.stride, member.window_batch].append(index)
@@ -104,7 +106,7 @@ def _pixel_logits_of_like(
     members: Sequence[Member],
     images: Sequence[Tensor],
     sizes: Sequence[tuple[int, int]],
-    near: dict[Hashable, list[Neighborhood]],
+    near: dict[Hashable, list[object]],
     tell: Callable[[float], None],
 ) -> list[list[Logits]]:
     """What :func:`pixel_logits` says, of members with like windows; ``near`` collects what refinements know."""
@@ -146,10 +148,10 @@ def _pixel_logits_of_like(
             with STOPWATCH.stage('refine', device):
                 # Without what else may be beside them, a mask.
                 colors = [image[:3] for image in images]
-                if refine.dilations not in near:
+                if refine.image_key not in near:
                     of_sizes = zip(colors, sizes, strict=True)
-                    near[refine.dilations] = [refine.neighborhood(image, tuple(size)) for image, size in of_sizes]
-                logits = list(map(refine, logits, colors, near[refine.dilations]))
+                    near[refine.image_key] = [refine.neighborhood(image, tuple(size)) for image, size in of_sizes]
+                logits = list(map(refine, logits, colors, near[refine.image_key]))
         results.append(logits)
     return results
 

@@ -20,9 +20,8 @@ from ..datasets.preprocessor import ImagePreprocessor
 from ..errors import BenchError
 from ..helpers import Helper
 from ..inference.decide import decide
-from ..inference.pamr import PAMR, RefinedLogits
-from ..inference.pipeline import pixel_logits, segment
-from ..inference.stitch import PixelLogits
+from ..inference.pipeline import Logits, pixel_logits, segment
+from ..inference.refinements import build_refinement
 from ..settings import Count, PositiveFloat, Probability, checked
 from ..timing import STOPWATCH
 from ..vocabulary import Vocabulary
@@ -52,7 +51,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
         logit_scale: factor on the cosines before the softmax.
         prob_thd: probability under which a pixel becomes class 0.
         area_thd: see :func:`decide`.
-        refine: arguments of :class:`PAMR`, or None for no refinement.
+        refine: arguments of a refinement and its ``type``, ``PAMR`` where there is none; None: no refinement.
         data_preprocessor: config of one of one's own; None: the weights' colors.
         pretrained, train_cfg: what mmseg's ``init_model`` gives every segmentor; the weights are the backbone's.
 
@@ -111,7 +110,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
         self.backbone = backbone if isinstance(backbone, FrozenCLIP) else FrozenCLIP(**(backbone or {}))
         if data_preprocessor is None:
             self.data_preprocessor = ImagePreprocessor.of(self.backbone.colors)
-        self.refine = PAMR(**refine) if refine is not None else None
+        self.refine = build_refinement(refine, self.data_preprocessor) if refine is not None else None
         if window is not None and window < self.backbone.patch:
             raise BenchError(f'model.window is {window}, smaller than a patch of {self.backbone.patch} pixels')
         if window is not None and stride > window:
@@ -274,12 +273,13 @@ class TrainingFreeSegmentor(BaseSegmentor):
             trunk = self.backbone.trunks(images, [self.need])[0]
         return self.tokens(trunk), trunk
 
-    def decide(self, logits: PixelLogits | RefinedLogits) -> Tensor:
+    def decide(self, logits: Logits) -> Tensor:
         """Labels (H, W) int64 of one image; -1 where a logit is not finite."""
         _, query_class, multiplicity = self.text
         # Refinement happens while its logits are asked for, so that all of this is its time.
         with STOPWATCH.stage('refine' if self.refine else 'stitch+decide', self.backbone.device):
-            return decide(logits, query_class, multiplicity, self.logit_scale, self.prob_thd, self.area_thd)
+            rule = self.refine.decide if self.refine else decide
+            return rule(logits, query_class, multiplicity, self.logit_scale, self.prob_thd, self.area_thd)
 
     # ---- mmseg's interface
 

@@ -25,9 +25,11 @@ from ..evaluation.confusion import confusion_matrix
 from ..evaluation.leaf import Leaf, Selection
 from ..evaluation.opened import Pass
 from ..evaluation.record import RANDOM_WEIGHTS, device_record
+from ..inference.densecrf import DenseCRF
 from ..inference.windows import Windows
 from ..methods.base import TrainingFreeSegmentor
 from ..timing import STOPWATCH, product_rate
+from .flops import Flops, flops_of_image
 from .plain import plain_decide, plain_logits, plain_pamr
 
 
@@ -44,6 +46,7 @@ class Measured:
         matrix_rate: FLOP/s of a matrix product in the model's precision, the median of this run.
         trunk_rate: FLOP/s of the trunk.
         peak: bytes above the weights at the highest point of our way.
+        flops: what the first image costs.
     """
 
     images: int = 0
@@ -57,6 +60,7 @@ class Measured:
     matrix_rate: float = float('nan')
     trunk_rate: float = float('nan')
     peak: int = 0
+    flops: Flops | None = None
     device: torch.device = field(default_factory=lambda: torch.device('cpu'))
 
     @property
@@ -79,6 +83,8 @@ def benchmark(config: Config, limit: int, with_plain: bool = True) -> Measured:
     if count < 1:
         raise BenchError(f'the limit is {limit}; it must be at least 1')
     model = MODELS.build(config.model).eval().to(device)
+    # All pixels with all: the plain way of DenseCRF would take hours an image.
+    with_plain = with_plain and not isinstance(model.refine, DenseCRF)
     reference = _reference(config, model, device) if with_plain else None
     memory = PeakMemory(device)
     batches = [list(range(first, min(first + size, count))) for first in range(0, count, size)]
@@ -90,6 +96,7 @@ def benchmark(config: Config, limit: int, with_plain: bool = True) -> Measured:
         samples = model.predict(data['inputs'], data['data_samples'])
     # Text vectors, caches and kernels are warm now, of the reference too: none of them is in the figures.
     measured.text = warm_up['text']
+    measured.flops = flops_of_image(model, data['inputs'][0])
     if reference is not None:
         _plain(reference, data['inputs'][0], tuple(samples[0].ori_shape))
     for batch in batches:
@@ -145,6 +152,7 @@ def print_benchmark(config: Config, measured: Measured) -> None:
         f'trunk {measured.trunk_rate / 1e9:.0f} GFLOP/s, '
         f'{100 * measured.trunk_rate / measured.matrix_rate:.0f} % of a matrix product '
         f'({measured.matrix_rate / 1e9:.0f} GFLOP/s in this run)',
+        f'{measured.flops.text} (the first, two for each multiply-add)',
         f'everything but the trunk: {100 * (1 - measured.stages["trunk"] / measured.seconds):.1f} % of the time',
         f'peak memory above the weights: {measured.peak / 2**20:.0f} MiB',
     ]

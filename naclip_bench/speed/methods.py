@@ -19,6 +19,7 @@ from ..console import print_whole
 from ..errors import BenchError
 from ..inference.windows import Windows
 from .against_plain import stages_of
+from .flops import Flops, flops_of_image
 
 STAGES = ('trunk', 'helper', 'method', 'stitch+decide', 'refine')
 
@@ -29,11 +30,13 @@ class Cost:
 
     Attributes:
         windows: how many went through the backbone.
+        flops: what the first image costs.
         stages: seconds of each stage.
         ratios: of each batch, its seconds over those of the first method.
     """
 
     windows: int = 0
+    flops: Flops | None = None
     stages: dict[str, float] = field(default_factory=dict)
     ratios: list[float] = field(default_factory=list)
 
@@ -78,7 +81,9 @@ def costs(configs: dict[str, Config], limit: int) -> dict[str, Cost]:
             with stages_of({} if round_ == 0 else found[name].stages) as stages:
                 model.predict(data['inputs'], data['data_samples'])
             seconds[name] = sum(stages.values())
-            if round_ > 0:
+            if round_ == 0:
+                found[name].flops = flops_of_image(model, data['inputs'][0])
+            else:
                 layouts = (Windows.over(tuple(image.shape[1:]), model.window, model.stride) for image in data['inputs'])
                 found[name].windows += sum(map(len, layouts))
         if round_ > 0:
@@ -88,11 +93,12 @@ def costs(configs: dict[str, Config], limit: int) -> dict[str, Cost]:
 
 
 def print_costs(found: dict[str, Cost]) -> None:
-    """A row a method: windows/s, seconds a stage, and the median of its batches' cost beside the first method."""
+    """A row a method: windows/s, operations and seconds a stage, and its batches' median beside the first."""
     table = Table(title='cost of methods', title_justify='left')
-    for column in ('method', 'windows/s', *STAGES, f'beside {next(iter(found))}'):
+    for column in ('method', 'windows/s', 'GFLOP/image', *STAGES, f'beside {next(iter(found))}'):
         table.add_column(column, justify='left' if column == 'method' else 'right')
     for name, cost in found.items():
         stages = (f'{cost.stages.get(stage, 0):.1f}' for stage in STAGES)
-        table.add_row(name, f'{cost.windows / cost.seconds:.2f}', *stages, f'{statistics.median(cost.ratios):.3f}x')
+        rate, flops = f'{cost.windows / cost.seconds:.2f}', f'{cost.flops.total / 1e9:,.1f}'
+        table.add_row(name, rate, flops, *stages, f'{statistics.median(cost.ratios):.3f}x')
     print_whole(Console(highlight=False), table)

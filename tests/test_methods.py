@@ -127,6 +127,8 @@ VARIANTS = [
     ('ResCLIP', dict(sfr=None)),
     ('ProxyCLIP', dict(helper=tiny_helper())),
     ('ProxyCLIP', dict(helper=tiny_helper(16), beta=1.0, gamma=5.0)),
+    ('LPOSS', dict(helper=tiny_helper(16), neighbors=20)),
+    ('LPOSS', dict(helper=tiny_helper(8), neighbors=20, pixels=True, radius=2, tau=0.1)),
 ]
 
 
@@ -207,8 +209,8 @@ def test_shared_trunk_is_separate_runs_bit_for_bit(monkeypatch):
     # Once an image, whatever the windows and however many refine; ResCLIP's first pass has its own, of its windows.
     of_images = [(dilations, size) for dilations, size in sought if size in sizes]
     assert sorted(of_images) == sorted((dilations, size) for dilations in ((1, 3), (2, 4)) for size in sizes)
-    # Windows of one shape with three kinds of positions, and two whole images.
-    assert runs[0] == 3 + 2
+    # Windows of one shape with four kinds of positions, and two whole images.
+    assert runs[0] == 4 + 2
     for name, member in members.items():
         alone = MODELS.build(dict(member, backbone=clip)).predict(images, samples_of(sizes))
         for ours, expected in zip(together, alone, strict=True):
@@ -266,6 +268,8 @@ def test_every_config_segments_an_image(name):
     with_tiny_helpers(config.model)
     if config.model.get('refine'):
         config.model.refine.iterations = 1
+    if config.model.get('pixels'):
+        config.model.radius, config.model.iterations = 1, 1
     model = MODELS.build(config.model)
     sample = SegDataSample(metainfo=dict(ori_shape=(60, 80)))
     labels = model.predict([random_image(224, 300)[0]], [sample])[0].pred_sem_seg.data

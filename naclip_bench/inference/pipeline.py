@@ -42,6 +42,9 @@ class Member(Protocol):
     def batch_of_windows(self, device: torch.device) -> int: ...
     def tokens(self, trunk: Trunk) -> Tensor: ...
     def patch_logits(self, tokens: Tensor, trunk: Trunk) -> tuple[Tensor, Sequence[object]]: ...
+    def image_logits(
+        self, patches: Tensor, notes: Sequence[object], windows: Windows, size: tuple[int, int], image: Tensor
+    ) -> PixelLogits: ...
     def decide(self, logits: Logits) -> Tensor: ...
 
 
@@ -133,11 +136,10 @@ def _pixel_logits_of_like(
 
     of_images: dict[Hashable, list[PixelLogits]] = defaultdict(list)
     for key, of_crops in of_windows.items():
-        first_window = 0
-        for windows, size in zip(layouts, sizes, strict=True):
-            with STOPWATCH.stage('stitch+decide', device):
-                logits, notes = zip(*of_crops[first_window : first_window + len(windows)], strict=True)
-                of_images[key].append(PixelLogits(torch.stack(logits), windows, tuple(size), notes))
+        first_window, member = 0, members[keys.index(key)]
+        for image, windows, size in zip(images, layouts, sizes, strict=True):
+            logits, notes = zip(*of_crops[first_window : first_window + len(windows)], strict=True)
+            of_images[key].append(member.image_logits(torch.stack(logits), notes, windows, tuple(size), image))
             first_window += len(windows)
     results: list[list[Logits]] = []
     for member, key in zip(members, keys, strict=True):

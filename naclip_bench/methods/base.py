@@ -22,6 +22,7 @@ from ..inference.decide import decide
 from ..inference.pamr import PAMR, RefinedLogits
 from ..inference.pipeline import pixel_logits, segment
 from ..inference.stitch import PixelLogits
+from ..inference.windows import Windows
 from ..settings import Count, PositiveFloat, Probability, checked
 from ..timing import STOPWATCH
 from ..vocabulary import Vocabulary
@@ -152,6 +153,26 @@ class TrainingFreeSegmentor(BaseSegmentor):
         """What :meth:`decide` finds in ``logits.notes``, one a window: nothing, unless a paper says otherwise."""
         return [None] * len(tokens)
 
+    def image_logits(
+        self,
+        patches: Tensor,
+        notes: Sequence[object],
+        windows: Windows,
+        size: tuple[int, int],
+        image: Tensor,
+    ) -> PixelLogits:
+        """From the patch logits of all windows of an image to logits of its pixels: stitched, unless a paper says more.
+
+        Args:
+            patches: (windows, Q, h, w) what :meth:`match` gave.
+            notes: what :meth:`notes` gave, one a window.
+            windows: where they lie in the image.
+            size: (H, W) of the original image.
+            image: (3, h', w') the image as the windows were cut from it, normalized.
+        """
+        with STOPWATCH.stage('stitch+decide', self.backbone.device):
+            return PixelLogits(patches, windows, size, notes)
+
     def attention_weights(self, trunk: Trunk) -> Tensor:
         """Weights (N, heads, T, T) with which each token of the last block gathers values, [CLS] first.
 
@@ -190,12 +211,13 @@ class TrainingFreeSegmentor(BaseSegmentor):
             kind: see :meth:`Helper.features`.
         """
         helper = self.helpers[name]
-        return trunk.once_of_images(helper, lambda: helper.look(self.colors_of(trunk))).features(kind)
-
-    def colors_of(self, trunk: Trunk) -> Tensor:
-        """The part of the windows that CLIP has patches of, in RGB from 0 to 1 as CLIP's own colors have it."""
+        # What CLIP has no patches of, the helper does not see either.
         height, width = (side * self.backbone.patch for side in trunk.grid)
-        images = trunk.images[..., :height, :width]
+        seen = trunk.images[..., :height, :width]
+        return trunk.once_of_images(helper, lambda: helper.look(self.rgb(seen))).features(kind)
+
+    def rgb(self, images: Tensor) -> Tensor:
+        """RGB from 0 to 1 of images (..., 3, H, W) that are normalized with CLIP's colors."""
         mean, deviation = (images.new_tensor(part).view(3, 1, 1) for part in self.backbone.colors)
         return images * deviation + mean
 

@@ -128,6 +128,7 @@ VARIANTS = [
     ('ProxyCLIP', dict(helper=tiny_helper())),
     ('ProxyCLIP', dict(helper=tiny_helper(16), beta=1.0, gamma=5.0)),
     ('LPOSS', dict(helper=tiny_helper(16), neighbors=20)),
+    ('CorrCLIP', dict(helper=tiny_helper(), regions=dict(type='DrawnRegions'))),
     ('LPOSS', dict(helper=tiny_helper(8), neighbors=20, pixels=True, radius=2, tau=0.1)),
 ]
 

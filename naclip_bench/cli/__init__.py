@@ -27,6 +27,7 @@ COMMANDS = {
     'attention': 'attention',
     'benchmark': 'benchmark',
     'config': 'config',
+    'regions': 'regions',
 }
 
 

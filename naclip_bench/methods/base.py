@@ -160,6 +160,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
         windows: Windows,
         size: tuple[int, int],
         image: Tensor,
+        regions: Tensor | None = None,
     ) -> PixelLogits:
         """From the patch logits of all windows of an image to logits of its pixels: stitched, unless a paper says more.
 
@@ -169,6 +170,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
             windows: where they lie in the image.
             size: (H, W) of the original image.
             image: (3, h', w') the image as the windows were cut from it, normalized.
+            regions: the image's region map, of any size, where the method has a helper that gives it.
         """
         with STOPWATCH.stage('stitch+decide', self.backbone.device):
             return PixelLogits(patches, windows, size, notes)
@@ -215,6 +217,16 @@ class TrainingFreeSegmentor(BaseSegmentor):
         height, width = (side * self.backbone.patch for side in trunk.grid)
         seen = trunk.images[..., :height, :width]
         return trunk.once_of_images(helper, lambda: helper.look(self.rgb(seen))).features(kind)
+
+    def regions_of(self, trunk: Trunk) -> Tensor:
+        """Ids (N, h, w) of the part of the windows that CLIP has patches of; where no image is known, of each alone."""
+        helper = self.helpers['regions']
+        height, width = (side * self.backbone.patch for side in trunk.grid)
+
+        def alone() -> Tensor:
+            return torch.stack([helper.map_of(image, image.shape[1:]) for image in self.rgb(trunk.images)])
+
+        return trunk.once_of_images((helper, 'regions'), alone)[..., :height, :width]
 
     def rgb(self, images: Tensor) -> Tensor:
         """RGB from 0 to 1 of images (..., 3, H, W) that are normalized with CLIP's colors."""
@@ -322,7 +334,8 @@ class TrainingFreeSegmentor(BaseSegmentor):
         Q counts every word of the class-name file, repeated ones included.
         """
         sizes = [tuple(sample.ori_shape[:2]) for sample in data_samples]
-        return [x.full()[self.vocabulary.occurrences] for x in pixel_logits([self], inputs, sizes)[0]]
+        paths = [sample.get('img_path') for sample in data_samples]
+        return [x.full()[self.vocabulary.occurrences] for x in pixel_logits([self], inputs, sizes, paths=paths)[0]]
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Patch features (N, embed_dim, h, w) of images of one size, not normalized."""

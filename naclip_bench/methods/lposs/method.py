@@ -100,7 +100,13 @@ class LPOSS(LastBlockSegmentor):
         return [*F.normalize(self.seen(trunk, 'helper', 'v').flatten(2).transpose(1, 2), dim=-1)]
 
     def image_logits(
-        self, patches: Tensor, notes: Sequence[Tensor], windows: Windows, size: tuple[int, int], image: Tensor
+        self,
+        patches: Tensor,
+        notes: Sequence[Tensor],
+        windows: Windows,
+        size: tuple[int, int],
+        image: Tensor,
+        regions: None = None,
     ) -> PixelLogits:
         with STOPWATCH.stage('method', patches.device), self._reading(LOGITS):
             scores = patches.permute(0, 2, 3, 1).flatten(0, 2)

@@ -11,6 +11,22 @@ from naclip_bench.helpers import RegionHelper
 DINO8 = dict(img_size=224, patch_size=8, embed_dim=96, depth=12, num_heads=3)
 DINO16 = dict(DINO8, patch_size=16)
 
+#: Settings of a SAM of 8 x 8 places.
+TINY_SAM = dict(
+    type='SAM',
+    arch=dict(
+        img_size=128,
+        embed_dim=32,
+        depth=2,
+        num_heads=2,
+        global_attn_indexes=(1,),
+        window_size=3,
+        use_rel_pos=True,
+        neck_chans=16,
+    ),
+    pretrained=None,
+)
+
 
 def tiny_helper(patch=8, **settings):
     """Settings of a small DINO with random weights."""
@@ -21,6 +37,8 @@ def with_tiny_helpers(model):
     """Put small helpers in the place of a config's own."""
     if model.get('helper'):
         model.helper = tiny_helper(16 if 'patch16' in model.helper.arch else 8)
+    if model.get('sam'):
+        model.sam = TINY_SAM
     if model.get('regions'):
         model.regions = dict(type='DrawnRegions')
     return model
@@ -53,7 +71,7 @@ class DrawnRegions(RegionHelper):
         super().__init__()
         self.count, self.asked = count, []
 
-    def map_of(self, image, size, path=None):
+    def of_image(self, image, size, path=None):
         self.asked.append(size)
         return drawn_regions(*size, self.count) if self.ids is None else self.ids
 

@@ -72,12 +72,12 @@ def test_larger_regions_are_painted_over_smaller():
 def test_maps_are_found_once(photo, monkeypatch):
     calls, found = [], SAM2.regions
     monkeypatch.setattr(SAM2, 'regions', lambda self, image: calls.append(image.shape) or found(self, image))
-    first, second = (sam2(quality=0.0, stability=0.0).map_of(IMAGE, (30, 44), photo) for _ in range(2))
+    first, second = (sam2(quality=0.0, stability=0.0).of_image(IMAGE, (30, 44), photo) for _ in range(2))
     assert torch.equal(first, second)
     assert calls == [(3, 30, 44)]
     # Of other settings, and of another image.
-    sam2(quality=0.0, stability=0.0, points=4).map_of(IMAGE, (30, 44), photo)
-    sam2(quality=0.0, stability=0.0).map_of(IMAGE, (30, 44))
+    sam2(quality=0.0, stability=0.0, points=4).of_image(IMAGE, (30, 44), photo)
+    sam2(quality=0.0, stability=0.0).of_image(IMAGE, (30, 44))
     assert len(calls) == 3
 
 
@@ -86,12 +86,12 @@ def test_maps_from_a_folder(tmp_path, photo):
     (tmp_path / 'maps' / 'deep').mkdir(parents=True)
     Image.fromarray(ids.astype(np.uint16)).save(tmp_path / 'maps' / 'deep' / 'photo.png')
     folder = RegionFolder(tmp_path / 'maps')
-    assert torch.equal(folder.map_of(IMAGE, (30, 44), photo), torch.from_numpy(ids))
+    assert torch.equal(folder.of_image(IMAGE, (30, 44), photo), torch.from_numpy(ids))
     before = folder.weights_hash
     with pytest.raises(BenchError, match='has no region map other'):
-        folder.map_of(IMAGE, (30, 44), 'other.jpg')
+        folder.of_image(IMAGE, (30, 44), 'other.jpg')
     with pytest.raises(BenchError, match=r'the region map of .*photo.png is 30 x 44, but the image 31 x 44'):
-        folder.map_of(IMAGE, (31, 44), photo)
+        folder.of_image(IMAGE, (31, 44), photo)
     Image.fromarray((ids + 1).astype(np.uint16)).save(tmp_path / 'maps' / 'deep' / 'photo.png')
     assert RegionFolder(tmp_path / 'maps').weights_hash != before
     with pytest.raises(BenchError, match='holds no region maps'):

@@ -48,6 +48,6 @@ def main(arguments: Namespace) -> None:
     for done, index in enumerate(indices, 1):
         path = dataset.get_data_info(index)['img_path']
         image = read_rgb(path)
-        helper.map_of(image, tuple(image.shape[1:]), path)
+        helper.of_image(image, tuple(image.shape[1:]), path)
         print(f'\r{done} of {len(indices)} region maps', end='', flush=True)
     print()

@@ -27,7 +27,7 @@ HIGHEST = 65535
 class RegionHelper(Helper):
     """A helper that gives region maps; a subclass finds them (:meth:`regions`), and this keeps them on disk."""
 
-    def map_of(self, image: Tensor, size: tuple[int, int], path: str | None = None) -> Tensor:
+    def of_image(self, image: Tensor, size: tuple[int, int], path: str | None = None) -> Tensor:
         """Region map (H, W) int64 of an image, of its original size where its file is known.
 
         Args:
@@ -94,7 +94,7 @@ class RegionFolder(RegionHelper):
             digest.update(f'{name}\0'.encode() + hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
 
-    def map_of(self, image: Tensor, size: tuple[int, int], path: str | None = None) -> Tensor:
+    def of_image(self, image: Tensor, size: tuple[int, int], path: str | None = None) -> Tensor:
         file = self._files.get(Path(path or '').stem)
         if file is None:
             raise BenchError(f'model.regions.folder: {self.folder} has no region map {Path(path or "?").stem}.png')

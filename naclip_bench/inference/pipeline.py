@@ -26,6 +26,10 @@ from .windows import Windows
 Logits = PixelLogits | RefinedLogits
 
 
+#: Settings that are helpers which see whole images.
+WHOLE = ('sam', 'regions')
+
+
 class Member(Protocol):
     """What is asked of a method; :class:`naclip_bench.methods.base.TrainingFreeSegmentor` says what each is."""
 
@@ -33,6 +37,7 @@ class Member(Protocol):
     window: int | None
     stride: int
     window_batch: int | None
+    whole_patches: bool
     refine: PAMR | None
 
     @property
@@ -53,9 +58,10 @@ class Member(Protocol):
         windows: Windows,
         size: tuple[int, int],
         image: Tensor,
-        regions: Tensor | None,
+        whole: Mapping[str, object],
     ) -> PixelLogits: ...
     def rgb(self, images: Tensor) -> Tensor: ...
+    def prepared(self, image: Tensor) -> Tensor: ...
     def decide(self, logits: Logits) -> Tensor: ...
 
 
@@ -111,19 +117,20 @@ def pixel_logits(
     results: list[list[Logits]] = [[] for _ in members]
     near: dict[Hashable, list[Neighborhood]] = {}
     paths = [None] * len(images) if paths is None else paths
-    maps: dict[Helper, list[Tensor]] = {}
+    whole: dict[Helper, list[object]] = {}
     for member in members:
-        helper = member.helpers.get('regions')
-        if helper is not None and helper not in maps:
-            with STOPWATCH.stage('helper', member.backbone.device):
-                of_images = zip(map(member.rgb, images), sizes, paths, strict=True)
-                maps[helper] = [helper.map_of(*of_image) for of_image in of_images]
+        for helper in (member.helpers[name] for name in WHOLE if name in member.helpers):
+            if helper not in whole:
+                with STOPWATCH.stage('helper', member.backbone.device):
+                    of_images = zip(map(member.rgb, images), sizes, paths, strict=True)
+                    whole[helper] = [helper.of_image(*of_image) for of_image in of_images]
     alike: dict[tuple, list[int]] = defaultdict(list)
     for index, member in enumerate(members):
-        alike[id(member.backbone), member.window, member.stride, member.window_batch].append(index)
+        windows = (member.window, member.stride, member.window_batch, member.whole_patches)
+        alike[(id(member.backbone), *windows)].append(index)
     for indices in alike.values():
         group = [members[index] for index in indices]
-        of_group = _pixel_logits_of_like(group, images, sizes, near, maps, lambda share: tell(share / len(alike)))
+        of_group = _pixel_logits_of_like(group, images, sizes, near, whole, lambda share: tell(share / len(alike)))
         for index, logits in zip(indices, of_group, strict=True):
             results[index] = logits
     return results
@@ -134,12 +141,13 @@ def _pixel_logits_of_like(
     images: Sequence[Tensor],
     sizes: Sequence[tuple[int, int]],
     near: dict[Hashable, list[Neighborhood]],
-    maps: Mapping[Helper, Sequence[Tensor]],
+    whole: Mapping[Helper, Sequence[object]],
     tell: Callable[[float], None],
 ) -> list[list[Logits]]:
     """What :func:`pixel_logits` says, of members with like windows; ``near`` collects what refinements know."""
     first = members[0]
     device, batch = first.backbone.device, first.batch_of_windows(first.backbone.device)
+    images = [first.prepared(image) for image in images]
     layouts = [Windows.over(tuple(image.shape[-2:]), first.window, first.stride) for image in images]
     # Windows are views of their images until their batch.
     crops = [crop for image, windows in zip(images, layouts, strict=True) for crop in windows.crop(image)]
@@ -149,7 +157,8 @@ def _pixel_logits_of_like(
             for regions, image, windows in zip(of_images, images, layouts, strict=True)
             for (ids,) in windows.crop(_nearest(regions, tuple(image.shape[1:])))
         ]
-        for helper, of_images in maps.items()
+        for helper, of_images in whole.items()
+        if isinstance(of_images[0], Tensor)
     }
     by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for index, crop in enumerate(crops):
@@ -173,11 +182,11 @@ def _pixel_logits_of_like(
     of_images: dict[Hashable, list[PixelLogits]] = defaultdict(list)
     for key, of_crops in of_windows.items():
         first_window, member = 0, members[keys.index(key)]
-        own_maps = maps.get(member.helpers.get('regions'), [None] * len(images))
-        for image, windows, size, regions in zip(images, layouts, sizes, own_maps, strict=True):
+        for index, (image, windows, size) in enumerate(zip(images, layouts, sizes, strict=True)):
             logits, notes = zip(*of_crops[first_window : first_window + len(windows)], strict=True)
             logits = torch.stack(logits)
-            of_images[key].append(member.image_logits(logits, notes, windows, tuple(size), image, regions))
+            own = {name: whole[helper][index] for name, helper in member.helpers.items() if helper in whole}
+            of_images[key].append(member.image_logits(logits, notes, windows, tuple(size), image, own))
             first_window += len(windows)
     results: list[list[Logits]] = []
     for member, key in zip(members, keys, strict=True):

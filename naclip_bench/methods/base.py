@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -71,6 +72,8 @@ class TrainingFreeSegmentor(BaseSegmentor):
     positions = 'sclip'
     #: What the method looks at in every window beside CLIP: a setting that is a helper, and the kind of its features.
     looks_at: tuple[tuple[str, str], ...] = ()
+    #: Images are resized (bilinear) to whole patches before they are cut into windows.
+    whole_patches = False
     #: :meth:`dense_tokens` depends on the class names and on what follows them; only then it can read them.
     reads_text = False
 
@@ -160,7 +163,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
         windows: Windows,
         size: tuple[int, int],
         image: Tensor,
-        regions: Tensor | None = None,
+        whole: Mapping[str, object],
     ) -> PixelLogits:
         """From the patch logits of all windows of an image to logits of its pixels: stitched, unless a paper says more.
 
@@ -170,7 +173,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
             windows: where they lie in the image.
             size: (H, W) of the original image.
             image: (3, h', w') the image as the windows were cut from it, normalized.
-            regions: the image's region map, of any size, where the method has a helper that gives it.
+            whole: what helpers say of the whole image (:meth:`Helper.of_image`), by the settings that they are.
         """
         with STOPWATCH.stage('stitch+decide', self.backbone.device):
             return PixelLogits(patches, windows, size, notes)
@@ -224,9 +227,19 @@ class TrainingFreeSegmentor(BaseSegmentor):
         height, width = (side * self.backbone.patch for side in trunk.grid)
 
         def alone() -> Tensor:
-            return torch.stack([helper.map_of(image, image.shape[1:]) for image in self.rgb(trunk.images)])
+            return torch.stack([helper.of_image(image, image.shape[1:]) for image in self.rgb(trunk.images)])
 
         return trunk.once_of_images((helper, 'regions'), alone)[..., :height, :width]
+
+    def prepared(self, image: Tensor) -> Tensor:
+        """The image (3, H, W) as windows are cut from it: where :attr:`whole_patches` says so, its long side rounded up
+        to whole patches, and the other side in proportion and rounded up, too."""
+        patch, (height, width) = self.backbone.patch, image.shape[1:]
+        if not self.whole_patches or height % patch == width % patch == 0:
+            return image
+        longest = -(-max(height, width) // patch) * patch
+        size = [math.ceil(side * longest / max(height, width) / patch - 1e-9) * patch for side in (height, width)]
+        return F.interpolate(image[None], size=size, mode='bilinear', align_corners=False)[0]
 
     def rgb(self, images: Tensor) -> Tensor:
         """RGB from 0 to 1 of images (..., 3, H, W) that are normalized with CLIP's colors."""

@@ -25,7 +25,7 @@ region); sides that are no multiples of a patch lose their remainder, as with ev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmseg.registry import MODELS
@@ -149,14 +149,14 @@ class CorrCLIP(TrainingFreeSegmentor):
         windows: Windows,
         size: tuple[int, int],
         image: Tensor,
-        regions: Tensor | None = None,
+        whole: Mapping[str, Tensor],
     ) -> PixelLogits:
         with STOPWATCH.stage('stitch+decide', patches.device):
-            return PixelLogits(patches, windows, size, () if regions is None else (regions,))
+            return PixelLogits(patches, windows, size, (whole['regions'],))
 
     def decide(self, logits: PixelLogits) -> Tensor:
         labels = super().decide(logits)
-        if not self.correct or not logits.notes:
+        if not self.correct:
             return labels
         with STOPWATCH.stage('stitch+decide', labels.device):
             ids = resized(logits.notes[0][None], labels.shape)[0].unique(return_inverse=True)[1]

@@ -23,7 +23,7 @@ pads with black.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmseg.registry import MODELS
@@ -106,7 +106,7 @@ class LPOSS(LastBlockSegmentor):
         windows: Windows,
         size: tuple[int, int],
         image: Tensor,
-        regions: None = None,
+        whole: Mapping[str, object],
     ) -> PixelLogits:
         with STOPWATCH.stage('method', patches.device), self._reading(LOGITS):
             scores = patches.permute(0, 2, 3, 1).flatten(0, 2)
@@ -120,8 +120,8 @@ class LPOSS(LastBlockSegmentor):
             maps = PixelLogits(spread, windows, windows.size).full()
             if self.pixels:
                 maps = self.over_pixels(maps, image)
-            whole = Windows.over(windows.size, None, 1)
-            return PixelLogits(highest_of_class(maps, words)[None], whole, size)
+            at_once = Windows.over(windows.size, None, 1)
+            return PixelLogits(highest_of_class(maps, words)[None], at_once, size)
 
     def over_pixels(self, maps: Tensor, image: Tensor) -> Tensor:
         """Propagate scores (Q, H, W) over the pixels of the image (3, H, W) that they are of."""

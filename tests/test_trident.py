@@ -134,7 +134,7 @@ def test_windows_are_spliced_where_they_lie():
         ]
     )
     assert largest_difference(model.spliced(cut, windows), whole) < 1e-6
-    with pytest.raises(BenchError, match='must be whole patches'):
+    with pytest.raises(BenchError, match='must be whole patches of CLIP'):
         model.spliced(cut, Windows.over((90, 80), 64, 32))
 
 

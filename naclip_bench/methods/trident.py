@@ -19,6 +19,7 @@ Where released code and paper differ, or the code fails, this follows:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -98,19 +99,31 @@ class Trident(ProxyCLIP):
         return out.transpose(1, 2).unflatten(2, grid)
 
     def spliced(self, outputs: Tensor, windows: Windows) -> Tensor:
-        """Average the windows' outputs (windows, C, H, W) where they overlap: (C, rows, columns) of the whole image."""
-        step = [side / nodes for side, nodes in zip(windows.window, outputs.shape[-2:], strict=True)]
-        rows, columns = (round(side / by) for side, by in zip(windows.size, step, strict=True))
+        """Average the windows' outputs (windows, C, H, W) where they overlap: (C, rows, columns) of the whole image.
+
+        Raises:
+            BenchError: windows begin within patches.
+        """
+        starts = (windows.tops, windows.lefts)
+        if any(
+            start * nodes % side
+            for of_side, side, nodes in zip(starts, windows.window, outputs.shape[-2:], strict=True)
+            for start in of_side
+        ):
+            # The helper's patches of two windows do not lie on each other; CLIP's should.
+            grid = self.backbone.grid(*windows.window)
+            outputs = F.interpolate(outputs, size=grid, mode='bilinear', align_corners=False)
+        height, width = outputs.shape[-2:]
         places = [
-            [start / by for start in starts] for starts, by in zip((windows.tops, windows.lefts), step, strict=True)
+            [start * nodes / side for start in of_side]
+            for of_side, side, nodes in zip(starts, windows.window, (height, width), strict=True)
         ]
         if any(place != int(place) for of_side in places for place in of_side):
-            raise BenchError(
-                'Trident splices windows: model.window and stride must be whole patches of CLIP and helper'
-            )
-        total, hits = outputs.new_zeros(outputs.shape[1], rows, columns), outputs.new_zeros(rows, columns)
-        for out, (top, left) in zip(outputs, ((int(a), int(b)) for a in places[0] for b in places[1]), strict=True):
-            height, width = out.shape[1:]
+            raise BenchError('Trident splices windows: model.window and model.stride must be whole patches of CLIP')
+        tops, lefts = ([int(place) for place in of_side] for of_side in places)
+        total = outputs.new_zeros(outputs.shape[1], tops[-1] + height, lefts[-1] + width)
+        hits = total.new_zeros(total.shape[1:])
+        for out, (top, left) in zip(outputs, itertools.product(tops, lefts), strict=True):
             total[:, top : top + height, left : left + width] += out
             hits[top : top + height, left : left + width] += 1
         return total / hits

@@ -10,6 +10,7 @@ from huggingface_hub import hf_hub_download
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.ops import nms
 
 from ..backbones.clip import PRECISIONS
 from ..backbones.colors import NAMED
@@ -87,7 +88,7 @@ class SAM2(RegionHelper):
         size = tuple(image.shape[1:])
         masks, scores = zip(*self._masks(image), strict=True)
         masks, scores = torch.cat(masks), torch.cat(scores)
-        kept = needed('torchvision.ops', 'helpers', 'SAM 2').nms(boxes_of(masks), scores, self.overlap)
+        kept = nms(boxes_of(masks), scores, self.overlap)
         return painted(masks[kept], size)
 
     def _masks(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:

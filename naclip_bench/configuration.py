@@ -331,7 +331,9 @@ def _with_settings(
         backbone['pretrained'] = None if pretrained.lower() == 'none' else pretrained
         if pretrained.lower() == 'none':
             for helper in filter(None, map(config.model.get, HELPERS)):
-                helper['pretrained'] = None
+                # Only a folder of region maps has no weights.
+                if 'folder' not in helper:
+                    helper['pretrained'] = None
     if precision is not None:
         backbone['precision'] = precision
     dataset = config.test_dataloader.dataset

@@ -1,11 +1,31 @@
 """The small helpers of the tests: DINO's shape at an eighth of its width, random grids, and stored text vectors."""
 
+import numpy as np
 import torch
+from mmseg.registry import MODELS
 from torch.nn import functional as F
+
+from naclip_bench.helpers import RegionHelper
 
 #: Arguments of timm's VisionTransformer.
 DINO8 = dict(img_size=224, patch_size=8, embed_dim=96, depth=12, num_heads=3)
 DINO16 = dict(DINO8, patch_size=16)
+
+#: Settings of a SAM of 8 x 8 places.
+TINY_SAM = dict(
+    type='SAM',
+    arch=dict(
+        img_size=128,
+        embed_dim=32,
+        depth=2,
+        num_heads=2,
+        global_attn_indexes=(1,),
+        window_size=3,
+        use_rel_pos=True,
+        neck_chans=16,
+    ),
+    pretrained=None,
+)
 
 
 def tiny_helper(patch=8, **settings):
@@ -15,10 +35,48 @@ def tiny_helper(patch=8, **settings):
 
 def with_tiny_helpers(model):
     """Put small helpers in the place of a config's own."""
-    for name in ('helper', 'sam', 'regions'):
-        if model.get(name):
-            model[name] = tiny_helper(16 if 'patch16' in model[name]['arch'] else 8)
+    if model.get('helper'):
+        model.helper = tiny_helper(16 if 'patch16' in model.helper.arch else 8)
+    if model.get('sam'):
+        model.sam = TINY_SAM
+    if model.get('regions'):
+        model.regions = dict(type='DrawnRegions')
     return model
+
+
+def drawn_regions(height, width, count, seed=0, zero=0.15):
+    """(h, w) int64 ids from 1, the nearest of random centers in a bent metric; about ``zero`` of the area is 0."""
+    generator = np.random.Generator(np.random.PCG64(9000 + seed + 31 * count + height * 10007 + width))
+    y, x = np.mgrid[:height, :width]
+    rows, columns = generator.uniform(0, height, count), generator.uniform(0, width, count)
+    stretch = generator.uniform(0.6, 1.6, count)
+    found = np.argmin([(y - rows[i]) ** 2 * stretch[i] + (x - columns[i]) ** 2 / stretch[i] for i in range(count)], 0)
+    found += 1
+    if zero:
+        radius = np.sqrt(zero * height * width / np.pi / 2)
+        for _ in range(2):
+            top, left = generator.uniform(0, height), generator.uniform(0, width)
+            found[(y - top) ** 2 + (x - left) ** 2 < radius * radius] = 0
+    return torch.from_numpy(found)
+
+
+@MODELS.register_module()
+class DrawnRegions(RegionHelper):
+    """Region maps without a model: drawn for an image's size, or ``ids`` where they are given."""
+
+    arch, weights_name, weights_hash, random_weights = 'drawn', 'drawn', 'drawn', False
+    ids = None
+
+    def __init__(self, count: int = 9) -> None:
+        super().__init__()
+        self.count, self.asked = count, []
+
+    def of_image(self, image, size, path=None):
+        self.asked.append(size)
+        return drawn_regions(*size, self.count) if self.ids is None else self.ids
+
+    def regions(self, image):
+        return drawn_regions(*image.shape[1:], self.count)
 
 
 def random_features(channels, height, width, seed=0):

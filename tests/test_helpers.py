@@ -12,7 +12,10 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from naclip_bench.backbones.positions import interpolate_positions
+from naclip_bench.configuration import load_config
 from naclip_bench.errors import BenchError
+from naclip_bench.evaluation.leaf import Leaf, Selection
+from naclip_bench.evaluation.opened import OpenPass, Pass
 from naclip_bench.helpers import ViT, build_helper
 from naclip_bench.helpers.vit import ViTLook
 
@@ -177,3 +180,50 @@ def test_one_helper_and_one_look_for_all_that_ask(monkeypatch):
     model.predict([random_image(224, 224)[0]], [SegDataSample(metainfo=dict(ori_shape=(50, 50)))])
     assert sorted(looks) == [8, 16]
     assert computed == ['tokens', 'tokens']
+
+
+# ---- runs
+
+
+def leaf_of(**helper):
+    config = load_config('proxyclip_materials24')
+    config.model.helper = tiny_helper(**helper)
+    return Leaf('proxyclip_materials24', config)
+
+
+def test_a_helper_is_part_of_the_key(tmp_path):
+    save_file(state_of(DINO8), tmp_path / 'same.safetensors')
+    leaves = [
+        leaf_of(),
+        leaf_of(pretrained=str(tmp_path / 'same.safetensors')),
+        leaf_of(patch=16),
+        leaf_of(positions='bicubic'),
+        leaf_of(precision='bf16'),
+    ]
+    opened = OpenPass(Pass(leaves), Selection(limit=1))
+    # The same weights from another file are the same.
+    assert opened.keys[0] == opened.keys[1]
+    assert len(set(opened.keys)) == 4
+    parts = opened.parts[0]
+    assert parts['helpers']['helper']['sha256'] == vit().weights_hash
+    assert 'timm' in parts['versions']
+    assert 'helper' not in parts['method']
+
+
+@pytest.mark.parametrize(
+    ('helper', 'message'),
+    [
+        (dict(type='ViTT'), "model.helper.type is 'ViTT', which is no helper"),
+        (dict(presicion='fp16'), 'there is no setting model.helper.presicion; did you mean "precision"'),
+        (dict(arch='vit_base_patch8_224', pretrained='dino'), 'weights "dino" of vit_base_patch8_224 cannot be had'),
+    ],
+)
+def test_a_pass_is_checked_before_anything_is_built(helper, message):
+    with pytest.raises(BenchError, match=message):
+        Pass([leaf_of(**helper)]).check(Selection(limit=1))
+
+
+def test_random_weights_are_those_of_helpers_too():
+    config = load_config('corrclip_voc21', pretrained='none')
+    assert [config.model[name].pretrained for name in ('backbone', 'helper', 'regions')] == [None] * 3
+    assert load_config('corrclip_voc21', pretrained='openai').model.helper.pretrained == 'dino'

@@ -3,9 +3,10 @@
 import pytest
 import torch
 from golden import TINY, golden, largest_difference, random_image
-from helper import tiny_helper, with_tiny_helpers
+from helper import TINY_SAM, tiny_helper, with_tiny_helpers
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from torch.nn import functional as F
 
 from naclip_bench.backbones.weights import load_clip
 from naclip_bench.configuration import config_names, load_config
@@ -133,12 +134,25 @@ VARIANTS = [
     ('ResCLIP', dict(sfr=None)),
     ('ProxyCLIP', dict(helper=tiny_helper())),
     ('ProxyCLIP', dict(helper=tiny_helper(16), beta=1.0, gamma=5.0)),
+    ('LPOSS', dict(helper=tiny_helper(16), neighbors=20)),
+    ('Trident', dict(helper=tiny_helper(16), sam=TINY_SAM)),
+    ('Trident', dict(helper=tiny_helper(), sam=TINY_SAM, cos_factor=0.5, negative=False)),
+    ('CorrCLIP', dict(helper=tiny_helper(), regions=dict(type='DrawnRegions'))),
+    ('LPOSS', dict(helper=tiny_helper(8), neighbors=20, pixels=True, radius=2, tau=0.1)),
 ]
 
 
 @pytest.fixture
 def unamplified(monkeypatch):
-    """Let cosines that a method would multiply by 100 stay as they are, so that their rounding does."""
+    """Let cosines that a method would multiply by 100 stay as they are, so that their rounding does.
+
+    Likewise SAM's images, which are rounded to bytes.
+    """
+    monkeypatch.setattr('naclip_bench.helpers.SAM.of_image', lambda self, image, *_: self.affinity(image))
+    monkeypatch.setattr(
+        'naclip_bench.helpers.sam.as_bytes_resized',
+        lambda image, size: F.interpolate(image[None], size=size, mode='bilinear')[0],
+    )
     monkeypatch.setattr('naclip_bench.methods.maskclip.REFINE_SCALE', 1.0)
     monkeypatch.setattr('naclip_bench.methods.maskclip.DENOISED', -1.0)
     monkeypatch.setattr('naclip_bench.methods.cliptrase.method.CLIP_SCALE', 1.0)
@@ -213,8 +227,8 @@ def test_shared_trunk_is_separate_runs_bit_for_bit(monkeypatch):
     # Once an image, whatever the windows and however many refine; ResCLIP's first pass has its own, of its windows.
     of_images = [(dilations, size) for dilations, size in sought if size in sizes]
     assert sorted(of_images) == sorted((dilations, size) for dilations in ((1, 3), (2, 4)) for size in sizes)
-    # Windows of one shape with three kinds of positions, and two whole images.
-    assert runs[0] == 3 + 2
+    # Windows of one shape with four kinds of positions, two whole images, and images of whole patches.
+    assert runs[0] == 4 + 2 + 1
     for name, member in members.items():
         alone = MODELS.build(dict(member, backbone=clip)).predict(images, samples_of(sizes))
         for ours, expected in zip(together, alone, strict=True):
@@ -275,6 +289,8 @@ def test_every_config_segments_an_image(name):
     with_tiny_helpers(config.model)
     if config.model.get('refine'):
         config.model.refine.iterations = 1
+    if config.model.get('pixels'):
+        config.model.radius, config.model.iterations = 1, 1
     model = MODELS.build(config.model)
     sample = SegDataSample(metainfo=dict(ori_shape=(60, 80)))
     labels = model.predict([random_image(224, 300)[0]], [sample])[0].pred_sem_seg.data

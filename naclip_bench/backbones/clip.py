@@ -189,8 +189,11 @@ class FrozenCLIP(nn.Module):
         images, beside = images[:, :3], images[:, 3:]
         trunks: list[Trunk | None] = [None] * len(needs)
         of_images: dict[object, object] = {}
-        for positions in {need.positions: None for need in needs}:
-            alike = {index: need for index, need in enumerate(needs) if need.positions == positions}
+        # On the trained grid all kinds of interpolation leave the positions as they are.
+        trained = self.grid(*images.shape[-2:]) == self.native_grid
+        kinds = ['sclip' if trained else need.positions for need in needs]
+        for positions in dict.fromkeys(kinds):
+            alike = {index: need for index, need in enumerate(needs) if kinds[index] == positions}
             deepest = max(need.depth for need in alike.values())
             depths = {need.depth for need in alike.values()}
             outputs = {block for need in alike.values() for block in need.outputs}

@@ -29,6 +29,7 @@ COMMANDS = {
     'learn': 'learn',
     'benchmark': 'benchmark',
     'config': 'config',
+    'regions': 'regions',
 }
 
 

@@ -1,6 +1,20 @@
 """Frozen models beside CLIP that some methods look at: what an image's patches, pixels and regions have in common."""
 
-from .base import HELPERS, Helper, Look, build_helper
+from .base import HELPERS, Affinity, Helper, Look, build_helper
+from .regions import RegionFolder, RegionHelper
+from .sam import SAM
+from .sam2 import SAM2
 from .vit import ViT
 
-__all__ = ['HELPERS', 'Helper', 'Look', 'ViT', 'build_helper']
+__all__ = [
+    'HELPERS',
+    'SAM',
+    'SAM2',
+    'Affinity',
+    'Helper',
+    'Look',
+    'RegionFolder',
+    'RegionHelper',
+    'ViT',
+    'build_helper',
+]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass
 
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from ..configuration import HELPERS
 from ..errors import BenchError, did_you_mean
 from ..settings import resolved_settings
 
-__all__ = ['HELPERS', 'Helper', 'Look', 'build_helper']
+__all__ = ['HELPERS', 'Affinity', 'Helper', 'Look', 'build_helper']
 
 
 class Look:
@@ -21,6 +22,21 @@ class Look:
     @abstractmethod
     def features(self, kind: str) -> Tensor:
         """Patch features (N, C, h, w) in fp32; see :meth:`Helper.features`."""
+
+
+@dataclass(frozen=True)
+class Affinity:
+    """Attention between the places of an image, head by head: all heads at once would fill the memory.
+
+    Attributes:
+        grid: (h, w) places.
+        values: (heads, h * w, d) what each place gives to others, in fp32.
+        attention: gives the weights (h * w, h * w) of one head, in fp32; rows need not sum to 1.
+    """
+
+    grid: tuple[int, int]
+    values: Tensor
+    attention: Callable[[int], Tensor]
 
 
 class Helper(nn.Module):
@@ -66,7 +82,7 @@ class Helper(nn.Module):
         """
         return self.look(images).features(kind)
 
-    def affinity(self, image: Tensor) -> Tensor:
+    def affinity(self, image: Tensor) -> Affinity:
         """How much each place of an image (3, H, W) takes from each other.
 
         Raises:
@@ -81,6 +97,19 @@ class Helper(nn.Module):
             BenchError: the helper finds no regions.
         """
         raise self._not_given('regions')
+
+    def of_image(self, image: Tensor, size: tuple[int, int], path: str | None = None) -> object:
+        """What a method needs of a whole image; told once an image, whatever its windows.
+
+        Args:
+            image: (3, h, w) RGB in 0..1, the image as methods have it; looked at where there is no file.
+            size: (H, W) of the original image.
+            path: of the original image; a name that is no file's says nothing, as that of an image drawn by code.
+
+        Raises:
+            BenchError: the helper sees windows alone.
+        """
+        raise self._not_given('of_image')
 
     @classmethod
     def check(cls, settings: Mapping[str, object]) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from huggingface_hub import hf_hub_download
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,7 +18,7 @@ from ..errors import BenchError, did_you_mean
 from ..optional import needed
 from ..settings import checked
 from .base import Helper, Look
-from .weights import load_weights, weights_file
+from .weights import load_weights, timm_weights
 
 
 @MODELS.register_module()
@@ -54,7 +53,7 @@ class ViT(Helper):
         positions: Literal['dino', 'antialias', 'bicubic'] = 'dino',
     ) -> None:
         super().__init__()
-        path = _weights_of(arch, pretrained)
+        path = timm_weights(arch, pretrained)
         self.vit = _build(arch)
         self.arch = arch if isinstance(arch, str) else 'custom ' + str(sorted(arch.items()))
         loaded = load_weights(self.vit, path, self._called, 'dino.', self._timm_names)
@@ -81,7 +80,7 @@ class ViT(Helper):
 
     @classmethod
     def check(cls, settings: dict) -> None:
-        _weights_of(settings.get('arch', 'vit_base_patch8_224'), settings.get('pretrained', 'dino'))
+        timm_weights(settings.get('arch', 'vit_base_patch8_224'), settings.get('pretrained', 'dino'))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -186,29 +185,3 @@ def _build(arch: str | dict) -> nn.Module:
     if not plain or getattr(getattr(model.blocks[-1], 'attn', None), 'qkv', None) is None:
         raise BenchError(f'the helper\'s arch "{arch}" is no plain vision transformer such as vit_base_patch8_224')
     return model
-
-
-def _weights_of(arch: str | dict, pretrained: str | Path | None) -> Path | None:
-    """The file of a model's weights; None for random ones.
-
-    Raises:
-        BenchError: there is no such model, or the weights cannot be had.
-    """
-    timm = needed('timm', 'helpers', 'the helper')
-    if isinstance(arch, str) and not timm.is_model(arch):
-        raise BenchError(
-            f'the helper\'s arch: timm has no model "{arch}"{did_you_mean(arch, timm.list_models("vit*"))}'
-        )
-    if pretrained is None:
-        return None
-    name, pretrained = (arch, str(pretrained)) if isinstance(arch, str) else ('the helper', str(pretrained))
-    known = [tag for tag in timm.list_pretrained(f'{name}.*')] if isinstance(arch, str) else []
-    tags = sorted(tag.partition('.')[2] for tag in known)
-    download = None
-    if pretrained in tags:
-        repository = timm.models.get_pretrained_cfg(f'{name}.{pretrained}').hf_hub_id
-
-        def download() -> str:
-            return hf_hub_download(repository, 'model.safetensors')
-
-    return weights_file(pretrained, name, download, did_you_mean(pretrained, tags))

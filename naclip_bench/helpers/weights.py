@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from huggingface_hub import hf_hub_download
 from torch import Tensor, nn
 
 from ..backbones.checkpoint import read_checkpoint
 from ..backbones.fetching import fetch
 from ..backbones.weights import check_finite, weights_hash
-from ..errors import BenchError
+from ..errors import BenchError, did_you_mean
+from ..optional import needed
 
 #: Of a file's weights, those that no helper uses: heads of classifiers, and what stands for hidden patches.
 UNUSED = ('head.', 'head_dist.', 'fc_norm.', 'mask_token', 'decoder')
@@ -26,12 +28,15 @@ class Loaded:
     random: bool
 
 
-def random_weights(model: nn.Module, prefix: str) -> dict[str, Tensor]:
+def random_weights(model: nn.Module, prefix: str, authors: Callable[[str], str] = str) -> dict[str, Tensor]:
     """Weights for a helper of any size with no download: each parameter drawn from the crc32 of prefix and name.
 
     They mean nothing, but they are the same everywhere and keep activations in the range of a trained model's.
+
+    Args:
+        authors: gives the name that a parameter has in the authors' code.
     """
-    return {name: _random_weight(name, tuple(value.shape), prefix) for name, value in model.named_parameters()}
+    return {name: _random_weight(authors(name), tuple(value.shape), prefix) for name, value in model.named_parameters()}
 
 
 def _random_weight(name: str, shape: tuple[int, ...], prefix: str) -> Tensor:
@@ -73,20 +78,25 @@ def weights_file(pretrained: str, where: str, download: Callable[[], str] | None
 
 
 def load_weights(
-    model: nn.Module, path: Path | None, where: str, prefix: str, renamed: Callable[[dict], Mapping] = dict
+    model: nn.Module,
+    path: Path | None,
+    where: str,
+    prefix: str,
+    renamed: Callable[[dict], Mapping] = dict,
+    authors: Callable[[str], str] = str,
 ) -> Loaded:
     """Fill a model with the weights of a file, or with random ones where there is none.
 
     Args:
         where: what the model is called in messages.
-        prefix: of random weights; see :func:`random_weights`.
+        prefix, authors: of random weights; see :func:`random_weights`.
         renamed: makes the model's names of the file's.
 
     Raises:
         BenchError: the file cannot be read, or holds weights of another shape or not finite.
     """
     if path is None:
-        name, state = 'random', random_weights(model, prefix)
+        name, state = 'random', random_weights(model, prefix, authors)
     else:
         name, state = path.name, renamed(read_checkpoint(path).state)
         state = {key: value for key, value in state.items() if not key.startswith(UNUSED)}
@@ -110,3 +120,29 @@ def _check_fitting(expected: Mapping[str, tuple], found: Mapping[str, tuple], na
         raise BenchError(
             f'pretrained: {name} holds the weights of another model than {where}: {faults[0]}{more}; set its arch'
         )
+
+
+def timm_weights(arch: str | dict, pretrained: str | Path | None) -> Path | None:
+    """The file of a model's weights; None for random ones.
+
+    Raises:
+        BenchError: there is no such model, or the weights cannot be had.
+    """
+    timm = needed('timm', 'helpers', 'the helper')
+    if isinstance(arch, str) and not timm.is_model(arch):
+        raise BenchError(
+            f'the helper\'s arch: timm has no model "{arch}"{did_you_mean(arch, timm.list_models("vit*"))}'
+        )
+    if pretrained is None:
+        return None
+    name, pretrained = (arch, str(pretrained)) if isinstance(arch, str) else ('the helper', str(pretrained))
+    known = timm.list_pretrained(f'{name}.*') if isinstance(arch, str) else []
+    tags = sorted(tag.partition('.')[2] for tag in known)
+    download = None
+    if pretrained in tags:
+        repository = timm.models.get_pretrained_cfg(f'{name}.{pretrained}').hf_hub_id
+
+        def download() -> str:
+            return hf_hub_download(repository, 'model.safetensors')
+
+    return weights_file(pretrained, name, download, did_you_mean(pretrained, tags))

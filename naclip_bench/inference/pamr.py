@@ -118,7 +118,7 @@ class RefinedLogits:
     """Logits after PAMR, computed a chunk of queries at a time; used like :class:`PixelLogits`."""
 
     def __init__(self, logits: PixelLogits, settings: PAMR, near: Neighborhood) -> None:
-        self.size, self.queries, self.device = logits.size, logits.queries, logits.device
+        self.size, self.queries, self.device, self.notes = logits.size, logits.queries, logits.device, logits.notes
         self._logits, self._settings, self._near = logits, settings, near
 
     def query_block(self, queries: slice) -> Tensor:

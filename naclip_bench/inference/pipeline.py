@@ -6,15 +6,17 @@ A method on its own goes the same way, as the only member, so that shared and se
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Protocol
 
 import torch
 from mmseg.structures import SegDataSample
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..backbones import FrozenCLIP, Trunk, TrunkNeed
 from ..errors import BenchError, is_out_of_memory
+from ..helpers import Helper
 from ..timing import STOPWATCH
 from .decide import NOT_FINITE
 from .densecrf import FieldLogits
@@ -26,6 +28,10 @@ from .windows import Windows
 Logits = PixelLogits | RefinedLogits | FieldLogits
 
 
+#: Settings that are helpers which see whole images.
+WHOLE = ('sam', 'regions')
+
+
 class Member(Protocol):
     """What is asked of a method; :class:`naclip_bench.methods.base.TrainingFreeSegmentor` says what each is."""
 
@@ -33,10 +39,13 @@ class Member(Protocol):
     window: int | None
     stride: int
     window_batch: int | None
+    whole_patches: bool
     refine: Refinement | None
 
     @property
     def need(self) -> TrunkNeed: ...
+    @property
+    def helpers(self) -> dict[str, Helper]: ...
     @property
     def tokens_key(self) -> Hashable: ...
     @property
@@ -44,17 +53,32 @@ class Member(Protocol):
     def batch_of_windows(self, device: torch.device) -> int: ...
     def tokens(self, trunk: Trunk) -> Tensor: ...
     def patch_logits(self, tokens: Tensor, trunk: Trunk) -> tuple[Tensor, Sequence[object]]: ...
+    def image_logits(
+        self,
+        patches: Tensor,
+        notes: Sequence[object],
+        windows: Windows,
+        size: tuple[int, int],
+        image: Tensor,
+        whole: Mapping[str, object],
+    ) -> PixelLogits: ...
+    def rgb(self, images: Tensor) -> Tensor: ...
+    def prepared(self, image: Tensor) -> Tensor: ...
     def decide(self, logits: Logits) -> Tensor: ...
 
 
 def patch_logits(
-    members: Sequence[Member], keys: Sequence[tuple[Hashable, Hashable]], images: Tensor
+    members: Sequence[Member],
+    keys: Sequence[tuple[Hashable, Hashable]],
+    images: Tensor,
+    regions: Mapping[Helper, Tensor],
 ) -> dict[Hashable, tuple[Tensor, Sequence[object]]]:
     """Patch logits of windows (N, 3, H, W) after one pass of the trunk.
 
     Args:
         keys: ``tokens_key`` and ``logits_key`` of each member as they were before the first window: a method may keep
             things in itself on the way.
+        regions: ids (N, H, W) of the windows, by the helper that they are of.
 
     Returns:
         by ``logits_key``, the logits (N, Q, h, w) in fp32 and the method's notes on each window.
@@ -62,6 +86,7 @@ def patch_logits(
     backbone = members[0].backbone
     with STOPWATCH.stage('trunk', backbone.device):
         trunks = backbone.trunks(images, [member.need for member in members])
+    trunks[0].of_images.update({(helper, 'regions'): ids for helper, ids in regions.items()})
     tokens, logits = {}, {}
     for member, (of_tokens, key), trunk in zip(members, keys, trunks, strict=True):
         if key not in logits:
@@ -77,6 +102,7 @@ def pixel_logits(
     images: Sequence[Tensor],
     sizes: Sequence[tuple[int, int]],
     tell: Callable[[float], None] = lambda share: None,
+    paths: Sequence[str | None] | None = None,
 ) -> list[list[Logits]]:
     """Logits of images at the original ``sizes``, refined where a member's config says so; a list for each member.
 
@@ -88,15 +114,25 @@ def pixel_logits(
         images: (3, H, W) each, of any sizes, normalized.
         sizes: (H, W) of the original images.
         tell: told of each part of the windows, over all members, that is done; the parts add up to 1.
+        paths: files of the original images, where they are known: region maps are of these.
     """
     results: list[list[Logits]] = [[] for _ in members]
     near: dict[Hashable, list[object]] = {}
+    paths = [None] * len(images) if paths is None else paths
+    whole: dict[Helper, list[object]] = {}
+    for member in members:
+        for helper in (member.helpers[name] for name in WHOLE if name in member.helpers):
+            if helper not in whole:
+                with STOPWATCH.stage('helper', member.backbone.device):
+                    of_images = zip(map(member.rgb, images), sizes, paths, strict=True)
+                    whole[helper] = [helper.of_image(*of_image) for of_image in of_images]
     alike: dict[tuple, list[int]] = defaultdict(list)
     for index, member in enumerate(members):
-        alike[id(member.backbone), member.window, member.stride, member.window_batch].append(index)
+        windows = (member.window, member.stride, member.window_batch, member.whole_patches)
+        alike[(id(member.backbone), *windows)].append(index)
     for indices in alike.values():
         group = [members[index] for index in indices]
-        of_group = _pixel_logits_of_like(group, images, sizes, near, lambda share: tell(share / len(alike)))
+        of_group = _pixel_logits_of_like(group, images, sizes, near, whole, lambda share: tell(share / len(alike)))
         for index, logits in zip(indices, of_group, strict=True):
             results[index] = logits
     return results
@@ -107,14 +143,25 @@ def _pixel_logits_of_like(
     images: Sequence[Tensor],
     sizes: Sequence[tuple[int, int]],
     near: dict[Hashable, list[object]],
+    whole: Mapping[Helper, Sequence[object]],
     tell: Callable[[float], None],
 ) -> list[list[Logits]]:
     """What :func:`pixel_logits` says, of members with like windows; ``near`` collects what refinements know."""
     first = members[0]
     device, batch = first.backbone.device, first.batch_of_windows(first.backbone.device)
+    images = [first.prepared(image) for image in images]
     layouts = [Windows.over(tuple(image.shape[-2:]), first.window, first.stride) for image in images]
     # Windows are views of their images until their batch.
     crops = [crop for image, windows in zip(images, layouts, strict=True) for crop in windows.crop(image)]
+    crops_of_maps = {
+        helper: [
+            ids
+            for regions, image, windows in zip(of_images, images, layouts, strict=True)
+            for (ids,) in windows.crop(_nearest(regions, tuple(image.shape[1:])))
+        ]
+        for helper, of_images in whole.items()
+        if isinstance(of_images[0], Tensor)
+    }
     by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for index, crop in enumerate(crops):
         by_shape[tuple(crop.shape)].append(index)
@@ -128,18 +175,20 @@ def _pixel_logits_of_like(
             chunk = chunk.tolist()
             with STOPWATCH.stage('trunk', device):
                 crops_together = torch.stack([crops[index] for index in chunk])
-            for key, out in patch_logits(members, both, crops_together).items():
+            regions = {helper: torch.stack([ids[index] for index in chunk]) for helper, ids in crops_of_maps.items()}
+            for key, out in patch_logits(members, both, crops_together, regions).items():
                 for index, *logits_and_note in zip(chunk, *out, strict=True):
                     of_windows[key][index] = logits_and_note
             tell(len(chunk) / len(crops))
 
     of_images: dict[Hashable, list[PixelLogits]] = defaultdict(list)
     for key, of_crops in of_windows.items():
-        first_window = 0
-        for windows, size in zip(layouts, sizes, strict=True):
-            with STOPWATCH.stage('stitch+decide', device):
-                logits, notes = zip(*of_crops[first_window : first_window + len(windows)], strict=True)
-                of_images[key].append(PixelLogits(torch.stack(logits), windows, tuple(size), notes))
+        first_window, member = 0, members[keys.index(key)]
+        for index, (image, windows, size) in enumerate(zip(images, layouts, sizes, strict=True)):
+            logits, notes = zip(*of_crops[first_window : first_window + len(windows)], strict=True)
+            logits = torch.stack(logits)
+            own = {name: whole[helper][index] for name, helper in member.helpers.items() if helper in whole}
+            of_images[key].append(member.image_logits(logits, notes, windows, tuple(size), image, own))
             first_window += len(windows)
     results: list[list[Logits]] = []
     for member, key in zip(members, keys, strict=True):
@@ -174,6 +223,7 @@ def segment(
             which setting to change.
     """
     sizes = [tuple(sample.ori_shape[:2]) for sample in samples]
+    paths = [sample.get('img_path') for sample in samples]
     patch = max(member.backbone.patch for member in members)
     for image, sample, size in zip(images, samples, sizes, strict=True):
         height, width = image.shape[-2:]
@@ -185,7 +235,7 @@ def segment(
     try:
         labels = [
             [member.decide(logits) for logits in of_member]
-            for member, of_member in zip(members, pixel_logits(members, images, sizes, tell), strict=True)
+            for member, of_member in zip(members, pixel_logits(members, images, sizes, tell, paths), strict=True)
         ]
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -205,6 +255,11 @@ def segment(
                 f'"{members[0].backbone.weights_name}", or set model.backbone.precision to fp32 or bf16'
             )
     return labels
+
+
+def _nearest(regions: Tensor, size: tuple[int, int]) -> Tensor:
+    """A region map (H, W) at another size, (1, h, w); in fp64, where every id has a value of its own."""
+    return F.interpolate(regions[None, None].double(), size=size, mode='nearest')[0].long()
 
 
 def _name(sample: SegDataSample) -> str:

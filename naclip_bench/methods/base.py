@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from ..helpers import Helper
 from ..inference.decide import decide
 from ..inference.pipeline import Logits, pixel_logits, segment
 from ..inference.refinements import build_refinement
+from ..inference.stitch import PixelLogits
+from ..inference.windows import Windows
 from ..settings import Count, PositiveFloat, Probability, checked
 from ..timing import STOPWATCH
 from ..vocabulary import Vocabulary
@@ -72,6 +75,8 @@ class TrainingFreeSegmentor(BaseSegmentor):
     positions = 'sclip'
     #: What the method looks at in every window beside CLIP: a setting that is a helper, and the kind of its features.
     looks_at: tuple[tuple[str, str], ...] = ()
+    #: Images are resized (bilinear) to whole patches before they are cut into windows.
+    whole_patches = False
     #: :meth:`dense_tokens` depends on the class names and on what follows them; only then it can read them.
     reads_text = False
 
@@ -154,6 +159,28 @@ class TrainingFreeSegmentor(BaseSegmentor):
         """What :meth:`decide` finds in ``logits.notes``, one a window: nothing, unless a paper says otherwise."""
         return [None] * len(tokens)
 
+    def image_logits(
+        self,
+        patches: Tensor,
+        notes: Sequence[object],
+        windows: Windows,
+        size: tuple[int, int],
+        image: Tensor,
+        whole: Mapping[str, object],
+    ) -> PixelLogits:
+        """From the patch logits of all windows of an image to logits of its pixels: stitched, unless a paper says more.
+
+        Args:
+            patches: (windows, Q, h, w) what :meth:`match` gave.
+            notes: what :meth:`notes` gave, one a window.
+            windows: where they lie in the image.
+            size: (H, W) of the original image.
+            image: (3, h', w') the image as the windows were cut from it, normalized.
+            whole: what helpers say of the whole image (:meth:`Helper.of_image`), by the settings that they are.
+        """
+        with STOPWATCH.stage('stitch+decide', self.backbone.device):
+            return PixelLogits(patches, windows, size, notes)
+
     def attention_weights(self, trunk: Trunk) -> Tensor:
         """Weights (N, heads, T, T) with which each token of the last block gathers values, [CLS] first.
 
@@ -192,12 +219,33 @@ class TrainingFreeSegmentor(BaseSegmentor):
             kind: see :meth:`Helper.features`.
         """
         helper = self.helpers[name]
-        return trunk.once_of_images(helper, lambda: helper.look(self.colors_of(trunk))).features(kind)
-
-    def colors_of(self, trunk: Trunk) -> Tensor:
-        """The part of the windows that CLIP has patches of, in RGB from 0 to 1 as CLIP's own colors have it."""
+        # What CLIP has no patches of, the helper does not see either.
         height, width = (side * self.backbone.patch for side in trunk.grid)
-        images = trunk.images[..., :height, :width]
+        seen = trunk.images[..., :height, :width]
+        return trunk.once_of_images(helper, lambda: helper.look(self.rgb(seen))).features(kind)
+
+    def regions_of(self, trunk: Trunk) -> Tensor:
+        """Ids (N, h, w) of the part of the windows that CLIP has patches of; where no image is known, of each alone."""
+        helper = self.helpers['regions']
+        height, width = (side * self.backbone.patch for side in trunk.grid)
+
+        def alone() -> Tensor:
+            return torch.stack([helper.of_image(image, image.shape[1:]) for image in self.rgb(trunk.images)])
+
+        return trunk.once_of_images((helper, 'regions'), alone)[..., :height, :width]
+
+    def prepared(self, image: Tensor) -> Tensor:
+        """The image (3, H, W) as windows are cut from it: where :attr:`whole_patches` says so, its long side rounded up
+        to whole patches, and the other side in proportion and rounded up, too."""
+        patch, (height, width) = self.backbone.patch, image.shape[1:]
+        if not self.whole_patches or height % patch == width % patch == 0:
+            return image
+        longest = -(-max(height, width) // patch) * patch
+        size = [math.ceil(side * longest / max(height, width) / patch - 1e-9) * patch for side in (height, width)]
+        return F.interpolate(image[None], size=size, mode='bilinear', align_corners=False)[0]
+
+    def rgb(self, images: Tensor) -> Tensor:
+        """RGB from 0 to 1 of images (..., 3, H, W) that are normalized with CLIP's colors."""
         mean, deviation = (images.new_tensor(part).view(3, 1, 1) for part in self.backbone.colors)
         return images * deviation + mean
 
@@ -303,7 +351,8 @@ class TrainingFreeSegmentor(BaseSegmentor):
         Q counts every word of the class-name file, repeated ones included.
         """
         sizes = [tuple(sample.ori_shape[:2]) for sample in data_samples]
-        return [x.full()[self.vocabulary.occurrences] for x in pixel_logits([self], inputs, sizes)[0]]
+        paths = [sample.get('img_path') for sample in data_samples]
+        return [x.full()[self.vocabulary.occurrences] for x in pixel_logits([self], inputs, sizes, paths=paths)[0]]
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Patch features (N, embed_dim, h, w) of images of one size, not normalized."""

@@ -31,11 +31,15 @@ from ..settings import NonNegativeFloat, PositiveFloat
 from .base import TrainingFreeSegmentor
 
 
-def proxy_attention(features: Tensor, beta: float, gamma: float) -> Tensor:
-    """Attention weights (N, h * w, h * w) from a helper's patch features (N, C, h, w); each row sums to 1."""
+def proxy_attention(features: Tensor, beta: float, gamma: float, together: bool = False) -> Tensor:
+    """Attention weights (N, h * w, h * w) from a helper's patch features (N, C, h, w); each row sums to 1.
+
+    Args:
+        together: the windows have one mean of their similarities, in place of each its own.
+    """
     unit = F.normalize(features.flatten(2).transpose(1, 2), dim=-1)
     alike = unit @ unit.transpose(1, 2)
-    shift = beta * alike.mean((1, 2), keepdim=True)
+    shift = beta * alike.mean((0, 1, 2) if together else (1, 2), keepdim=True)
     weights = alike.sub_(shift).mul_(gamma)
     # A patch is the most like itself: where it does not reach what is needed to be seen, none does.
     itself = weights.diagonal(dim1=1, dim2=2)

@@ -1,0 +1,7 @@
+"""LPOSS (CVPR 2025)."""
+
+model = dict(
+    type='LPOSS',
+    backbone=dict(arch='ViT-B-16-quickgelu', pretrained='openai'),
+    helper=dict(type='ViT', arch='vit_base_patch16_224', pretrained='dino'),
+)

@@ -1,0 +1,5 @@
+_base_ = '../trident_pc59.py'
+
+protocol = 'official'
+model = dict(window=336, stride=224)
+test_dataloader = dict(dataset=dict(pipeline=_base_.pipelines['576']))

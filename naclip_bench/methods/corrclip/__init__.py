@@ -1,0 +1,5 @@
+"""CorrCLIP."""
+
+from .method import CorrCLIP
+
+__all__ = ['CorrCLIP']

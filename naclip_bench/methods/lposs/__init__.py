@@ -1,0 +1,5 @@
+"""LPOSS and LPOSS+."""
+
+from .method import LPOSS
+
+__all__ = ['LPOSS']

@@ -36,16 +36,21 @@ class Picture:
     Attributes:
         name: for messages.
         image: (H, W, 3) uint8 RGB; an array, or what reads rows of a file when they are asked for.
-        georeference: of a GeoTIFF.
+        raster: the GeoTIFF that it comes from.
     """
 
     name: str
     image: np.ndarray | Raster
-    georeference: Georeference | None = None
+    raster: Raster | None = None
 
     @property
     def size(self) -> tuple[int, int]:
         return self.image.shape[:2]
+
+    @property
+    def georeference(self) -> Georeference | None:
+        """Where it lies on Earth."""
+        return self.raster.georeference if self.raster is not None else None
 
 
 def picture_of(given: Any) -> Picture:
@@ -90,7 +95,7 @@ def _of_path(given: str | Path) -> Picture:
         raster = open_raster(Path(name))
         if raster is not None:
             image = raster if raster.shape[0] * raster.shape[1] > STREAMED else raster[:]
-            return Picture(name, image, raster.georeference)
+            return Picture(name, image, raster)
     return Picture(name, _decoded(read_file(name, 'image'), f'the image {name}'))
 
 

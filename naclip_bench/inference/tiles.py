@@ -84,7 +84,9 @@ def part_of_side(
         stacked[begin - first : end - first, place] = upsample[begin - starts[index] : end - starts[index]]
         hits[begin - first : end - first] += 1
     averaged = stacked.flatten(1) / hits
-    matrix = averaged[low - first] if size == to else (1 - weight) * averaged[low - first] + weight * averaged[high - first]
+    matrix = (
+        averaged[low - first] if size == to else (1 - weight) * averaged[low - first] + weight * averaged[high - first]
+    )
     return slice(seen[0], seen[-1] + 1), matrix
 
 
@@ -143,7 +145,9 @@ def tiles(
         top = pixels.stop
 
 
-def _parts(size: int, window: int, starts: Sequence[int], patches: int, to: int, step: int, device: torch.device) -> list:
+def _parts(
+    size: int, window: int, starts: Sequence[int], patches: int, to: int, step: int, device: torch.device
+) -> list:
     parts = []
     for begin in range(0, to, step):
         pixels = slice(begin, min(begin + step, to))

@@ -106,7 +106,9 @@ class Segmentation:
             image = self.image.reduced(size)
         else:
             image = cv2.resize(self.image, size[::-1], interpolation=cv2.INTER_AREA)
-        rows, columns = (((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, (height, width), strict=True))
+        rows, columns = (
+            ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, (height, width), strict=True)
+        )
         return image, self.labels[rows][:, columns]
 
     def show(self) -> None:
@@ -143,10 +145,14 @@ class Segmentation:
         """``supervision.Detections``, one for each class that occurs, with its mask and box."""
         supervision = needed('supervision', 'adapters', 'to_supervision')
         there = [index for index, pixels in enumerate(self.areas.values()) if pixels]
-        masks = np.stack([self.labels == index for index in there]) if there else np.zeros((0, *self.labels.shape), bool)
+        masks = (
+            np.stack([self.labels == index for index in there]) if there else np.zeros((0, *self.labels.shape), bool)
+        )
         scores = None
         if self.probabilities is not None:
-            scores = np.array([self.probabilities[index][mask].mean() for index, mask in zip(there, masks, strict=True)])
+            scores = np.array(
+                [self.probabilities[index][mask].mean() for index, mask in zip(there, masks, strict=True)]
+            )
         return supervision.Detections(
             xyxy=supervision.mask_to_xyxy(masks),
             mask=masks,
@@ -162,4 +168,6 @@ class Segmentation:
         """
         fiftyone = needed('fiftyone', 'adapters', 'to_fiftyone')
         kind = np.uint8 if len(self.names) < 255 else np.uint16
-        return fiftyone.Segmentation(mask=np.where(self.labels == self.nothing, 0, self.labels.astype(np.uint16) + 1).astype(kind))
+        return fiftyone.Segmentation(
+            mask=np.where(self.labels == self.nothing, 0, self.labels.astype(np.uint16) + 1).astype(kind)
+        )

@@ -49,9 +49,7 @@ def segment_pictures(
     for picture in pictures:
         for segmenter in segmenters:
             _check_size(segmenter, picture)
-    large = [
-        max(np.prod(picture.size), np.prod(segmenters[0].resized(picture.size))) > LARGE for picture in pictures
-    ]
+    large = [max(np.prod(picture.size), np.prod(segmenters[0].resized(picture.size))) > LARGE for picture in pictures]
     results: list[list[Segmentation]] = [[None] * len(pictures) for _ in segmenters]
     small = [index for index, is_large in enumerate(large) if not is_large]
     share = 1 / len(pictures)
@@ -160,9 +158,7 @@ def _plain(
 
 
 @torch.no_grad()
-def _tiled(
-    segmenter: Segmenter, picture: Picture, asked: _Asked, share: float, tell: Callable[[float], None]
-) -> None:
+def _tiled(segmenter: Segmenter, picture: Picture, asked: _Asked, share: float, tell: Callable[[float], None]) -> None:
     member, image = segmenter.member, picture.image
     whole = _why_whole(member)
     if whole:

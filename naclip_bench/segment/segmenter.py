@@ -162,7 +162,7 @@ class Segmenter:
         if self._words is None:
             limit = self._config.model.get('prob_thd', 0.0) if threshold is None else threshold
             if not isinstance(limit, int | float):
-                raise BenchError('thresholds by class need the classes and their background, not a config\'s own')
+                raise BenchError("thresholds by class need the classes and their background, not a config's own")
         else:
             limit = self._words.thresholds(threshold, self._config.model.get('prob_thd') or 0.1)
         self.member.prob_thd = limit.to(self.device) if isinstance(limit, Tensor) else float(limit)
@@ -215,9 +215,7 @@ class Segmenter:
 
     # ---- images
 
-    def __call__(
-        self, images: Any, probabilities: bool | str | Path = False
-    ) -> Segmentation | list[Segmentation]:
+    def __call__(self, images: Any, probabilities: bool | str | Path = False) -> Segmentation | list[Segmentation]:
         """Segment an image, or a list of images.
 
         Args:

@@ -83,7 +83,9 @@ class Words:
         self.names = names_of(own)
         if background is not False:
             taken = {word.casefold() for synonyms in own for word in synonyms}
-            words = [word for word in usual if word.casefold() not in taken] if background is True else _listed(background)
+            words = (
+                [word for word in usual if word.casefold() not in taken] if background is True else _listed(background)
+            )
             both = [word for word in words if word.casefold() in taken]
             if both:
                 raise BenchError(f'the word "{both[0]}" is both of the background and of a class; leave it out of one')

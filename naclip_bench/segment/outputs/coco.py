@@ -1,11 +1,12 @@
 """COCO's JSON: images, categories, and one annotation for each class of an image.
 
-``segmentation`` is the run-length encoding of the whole mask, exact; ``polygons`` beside it, where rasterio is there,
-are the same regions as outlines, which have no holes in COCO's format: a hole is cut open toward the outline.
+``segmentation`` is the run-length encoding of the mask, or, where asked for, its regions as outlines along the edges of
+pixels. COCO's outlines have no holes: a hole is joined to its outline by a line there and back.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,7 @@ def annotated(result: Segmentation, with_polygons: bool = False) -> dict[str, An
         for label, rings in polygons(result):
             outlines.setdefault(label, []).append([number for point in opened(rings) for number in point])
     annotations = []
-    for index, (name, area) in enumerate(result.areas.items()):
+    for index, area in enumerate(result.areas.values()):
         if not area:
             continue
         encoded = encode.encode(np.asfortranarray(result.labels == index, np.uint8))
@@ -52,18 +53,27 @@ def annotated(result: Segmentation, with_polygons: bool = False) -> dict[str, An
         if with_polygons:
             segmentation = outlines[index]
         about = {'segmentation': segmentation, 'area': area, 'bbox': box, 'iscrowd': 0}
-        annotations.append({'category_id': index + 1, 'category': name, **about})
+        annotations.append({'category_id': index + 1, **about})
     return {'image': {'file_name': result.name, 'height': height, 'width': width}, 'annotations': annotations}
+
+
+def joined(files: Sequence[Path], names: Sequence[str]) -> dict[str, Any]:
+    """One file of several that :func:`write` wrote, of one image each."""
+    images = []
+    for path in files:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        (image,) = content['images']
+        images.append({'image': image, 'annotations': content['annotations']})
+    return merged(images, names)
 
 
 def merged(images: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[str, Any]:
     """One file of several images of :func:`annotated`; ids count from 1, as COCO's tools want it."""
     out: dict[str, list] = {table: [] for table in TABLES}
     for number, image in enumerate(images, 1):
-        out['images'].append({'id': number, **image['image']})
+        out['images'].append({**image['image'], 'id': number})
         for annotation in image['annotations']:
-            own = {key: value for key, value in annotation.items() if key != 'category'}
-            out['annotations'].append({'id': len(out['annotations']) + 1, 'image_id': number, **own})
+            out['annotations'].append({**annotation, 'id': len(out['annotations']) + 1, 'image_id': number})
     out['categories'] = [{'id': index, 'name': name} for index, name in enumerate(names, 1)]
     return out
 

@@ -119,6 +119,7 @@ def tiles(
     while top < size[0]:
         pixels = slice(top, min(top + side, size[0]))
         down, matrix = part_of_side(resized[0], layout.window[0], layout.tops, grid[0], size[0], pixels)
+        ready = {index: row for index, row in ready.items() if index >= down.start}
         for index in range(down.start, down.stop):
             if index not in ready:
                 ready[index] = _window_row(members, keys, rows_of, layout, index)
@@ -131,7 +132,6 @@ def tiles(
             if smaller < side:
                 side = smaller
                 continue
-        ready = {index: row for index, row in ready.items() if index >= down.start}
         matrix = matrix.to(device)
         for part in columns:
             blocks = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ class BatchRun:
             begin = last = time.perf_counter()
             for many, left in self._batches(inputs, done):
                 before = done.made
-                self._segment(many, done, lambda: None)
+                self._segment(many, done)
                 speed = done.made / (time.perf_counter() - begin)
                 number = done.made + done.skipped + len(done.broken)
                 broken = f'{len(done.broken)} broken' if done.broken else ''
@@ -167,7 +167,7 @@ class BatchRun:
             if kind in FILES
         }
 
-    def _segment(self, many: list[tuple[Input, Any]], done: Done, tell: Callable[[], None]) -> None:
+    def _segment(self, many: list[tuple[Input, Any]], done: Done) -> None:
         if not many:
             return
         segmenters, soft = list(self.segmenters.values()), 'npz' in self.formats
@@ -179,9 +179,9 @@ class BatchRun:
                 return
             # One of them it is; the others are done.
             for one in many:
-                self._segment([one], done, tell)
+                self._segment([one], done)
             return
-        for place, (one, picture) in enumerate(many):
+        for place, (one, _picture) in enumerate(many):
             try:
                 scores = {}
                 for method, of in zip(self.segmenters, results, strict=True):
@@ -233,7 +233,10 @@ class BatchRun:
         of_images: dict[str, Shown] = {}
         for method, entries in done.entries.items():
             colors = palette(dict(classes=self.segmenters[method].names))
-            css = {name: '#%02x%02x%02x' % tuple(color) for name, color in zip(self.segmenters[method].names, colors)}
+            css = {
+                name: f'#{bytes(color.tolist()).hex()}'
+                for name, color in zip(self.segmenters[method].names, colors, strict=True)
+            }
             for entry in entries:
                 shown = of_images.setdefault(entry['name'], Shown(entry['file'], {}, {}))
                 overlay = self._paths(entry['name'], method)['overlay'].relative_to(self.out)

@@ -164,17 +164,17 @@ def _bytes_of(array: np.ndarray, name: str) -> np.ndarray:
     kind = array.dtype
     if kind == np.uint8:
         return array
-    if kind == bool:
+    if kind.kind == 'b':
         return array.astype(np.uint8) * 255
     if kind.kind == 'f':
         if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
             raise BenchError(f'{name} holds floats that are not all from 0 to 1; scale them, or give uint8')
         return np.rint(array.astype(np.float64) * 255).astype(np.uint8)
     # PIL has 16 bits as int32.
-    if kind.kind in 'iu' and 0 <= array.min() and array.max() <= 65535:
+    if kind.kind in 'iu' and array.min() >= 0 and array.max() <= 65535:
         if array.max() < DARK:
             raise BenchError(
-                f'{name} holds whole numbers of {8 * kind.itemsize} bits that end at {array.max()}, nearly black of 65535; '
+                f'{name} holds whole numbers of {8 * kind.itemsize} bits up to {array.max()}, nearly black of 65535; '
                 'scale them to 8 bits, or to the whole range of 16'
             )
         # As OpenCV does.

@@ -88,7 +88,8 @@ def find_inputs(given: Sequence[str], listed: Iterable[str] = ()) -> list[Input]
         elif path.is_file():
             found.append((path, path.parent))
         elif glob.has_magic(text):
-            inside = [Path(file) for file in sorted(glob.glob(str(path), recursive=True)) if _is_known(Path(file))]
+            matching = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 (** as in a shell)
+            inside = [file for file in matching if _is_known(file)]
             if not inside:
                 raise BenchError(f'no image matches {text}')
             fixed = Path(*(part for part in _before_magic(path.parts)))

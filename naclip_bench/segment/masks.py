@@ -137,7 +137,7 @@ class Masks:
         if value >= len(self.names):
             last = len(self.names) - 1 + self.reduce_zero
             raise BenchError(
-                f'the mask {path} holds the label {key[0]}, but the {len(self.names)} classes have labels up to {last}; '
+                f'the mask {path} holds the label {key[0]}, but the {len(self.names)} classes end at {last}; '
                 'say by a file what its labels mean'
             )
         return value

@@ -128,10 +128,10 @@ def _check_size(segmenter: Segmenter, picture: Picture) -> None:
 def _model_input(segmenter: Segmenter, image: np.ndarray) -> Tensor:
     """(3, H, W) BGR uint8 at the size that the model sees; what benchmarks do."""
     resized = segmenter.resized(image.shape[:2])
-    bgr = np.ascontiguousarray(image[..., ::-1])
     if resized != image.shape[:2]:
-        bgr = mmcv.imresize(bgr, resized[::-1], interpolation='bilinear', backend='cv2')
-    return torch.from_numpy(bgr).permute(2, 0, 1)
+        # Before the colors change places, which copies the image.
+        image = mmcv.imresize(image, resized[::-1], interpolation='bilinear', backend='cv2')
+    return torch.from_numpy(np.ascontiguousarray(image[..., ::-1])).permute(2, 0, 1)
 
 
 def _normalized(member: TrainingFreeSegmentor, images: Sequence[Tensor]) -> list[Tensor]:
@@ -163,8 +163,8 @@ def _tiled(segmenter: Segmenter, picture: Picture, asked: _Asked, share: float, 
     whole = _why_whole(member)
     if whole:
         raise BenchError(
-            f'{picture.name} is {picture.size[1]} x {picture.size[0]} pixels, too much at once, and {whole}, so that it '
-            'cannot be worked on in tiles; cut it into smaller images'
+            f'{picture.name} is {picture.size[1]} x {picture.size[0]} pixels, too much at once, and {whole}; '
+            'cut it into smaller images'
         )
     resized = segmenter.resized(picture.size)
     if resized != picture.size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,4 +33,4 @@ def write(result: Segmentation, path: Path) -> None:
 
 
 def _area(ring: list[tuple[float, float]]) -> float:
-    return abs(sum(x * later_y - later_x * y for (x, y), (later_x, later_y) in zip(ring, ring[1:], strict=False))) / 2
+    return abs(sum(x * later_y - later_x * y for (x, y), (later_x, later_y) in itertools.pairwise(ring))) / 2

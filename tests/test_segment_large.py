@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_memory_does_not_grow_with_the_height(tiled, monkeypatch):
 
     def watched(*args):
         row = real(*args)
-        kept.append([__import__('weakref').ref(part) for part in row.values()])
+        kept.append([weakref.ref(part) for part in row.values()])
         alive.append(sum(any(ref() is not None for ref in refs) for refs in kept))
         return row
 
@@ -105,7 +106,7 @@ def test_memory_does_not_grow_with_the_height(tiled, monkeypatch):
         tracemalloc.stop()
         rows = len(starts(height, 64, 32))
         assert len(kept) == rows, 'each row of windows is run once'
-        # Those over a row of tiles, and the one before.
+        # Those over a row of tiles.
         assert max(alive) <= 128 // 32 + 3
     assert peaks[2048] < peaks[512] + 2e6
 

@@ -14,30 +14,32 @@ import torch
 from torch import Tensor
 
 from .pipeline import Member, patch_logits
-from .stitch import resize_matrix
+from .stitch import block_elements, resize_matrix
 from .windows import Windows
 
-#: Logits of a tile, and the longest side of one.
-ELEMENTS, LONGEST = 2**22, 512
+#: Longest and shortest side of a tile in pixels; in between, as many as the device likes to have logits at once.
+LONGEST, SHORTEST = 1024, 32
 
 
 class TileLogits:
-    """Logits of every query at the pixels of one tile; used like :class:`PixelLogits`.
+    """Logits of every query at the pixels of one tile, computed when they are needed; used like :class:`PixelLogits`.
 
     Args:
-        block: (rows, Q, columns).
+        patches: (patch rows, Q, patch columns) of the windows over the tile.
+        down, across: the tile's part of R on each side, (pixels, patch rows) and (pixels, patch columns).
     """
 
     notes = ()
 
-    def __init__(self, block: Tensor) -> None:
-        self.size, self.queries, self.device = (block.shape[0], block.shape[2]), block.shape[1], block.device
-        self._block = block
+    def __init__(self, patches: Tensor, down: Tensor, across: Tensor) -> None:
+        self.size, self.queries, self.device = (len(down), len(across)), patches.shape[1], patches.device
+        self._patches, self._down, self._across = patches, down, across
 
     def regions(self) -> Iterator[tuple[slice, Iterator[tuple[slice, Tensor]]]]:
         """One region, the tile, with all queries; see :meth:`PixelLogits.regions`."""
-        # A copy, as whoever is given a block may write over it.
-        yield slice(0, self.size[0]), iter([(slice(0, self.queries), self._block.clone())])
+        wide = (self._patches @ self._across.T).flatten(1)
+        block = (self._down @ wide).unflatten(1, (self.queries, -1))
+        yield slice(0, self.size[0]), iter([(slice(0, self.queries), block)])
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def tiles(
         if not columns:
             # Known only now how many queries there are.
             queries = max(logits.shape[1] for logits in ready[down.start].values())
-            smaller = max(32, min(LONGEST, int((ELEMENTS / queries) ** 0.5)))
+            smaller = max(SHORTEST, min(LONGEST, int((block_elements(device) / queries) ** 0.5)))
             columns = _parts(resized[1], layout.window[1], layout.lefts, grid[1], size[1], smaller, device)
             if smaller < side:
                 side = smaller
@@ -138,10 +140,8 @@ def tiles(
             for key in dict.fromkeys(key for _, key in keys):
                 # (down, across, Q, h, w) -> (down * h, Q, across * w)
                 own = torch.stack([ready[index][key][part.windows] for index in range(down.start, down.stop)])
-                own = own.permute(0, 3, 2, 1, 4).flatten(3).flatten(0, 1)
-                wide = (own @ part.matrix.T).flatten(1)
-                blocks[key] = (matrix @ wide).unflatten(1, (own.shape[1], -1))
-            yield Tile(pixels, part.pixels, [TileLogits(blocks[key]) for _, key in keys])
+                blocks[key] = TileLogits(own.permute(0, 3, 2, 1, 4).flatten(3).flatten(0, 1), matrix, part.matrix)
+            yield Tile(pixels, part.pixels, [blocks[key] for _, key in keys])
         top = pixels.stop
 
 

@@ -181,7 +181,7 @@ def _tiled(segmenter: Segmenter, picture: Picture, asked: _Asked, share: float, 
     for tile in tiles([member], rows_of, resized, picture.size, lambda part: tell(part * share)):
         (logits,) = tile.logits
         labels = member.decide(logits)
-        if (labels == NOT_FINITE).any():
+        if labels.amin() == NOT_FINITE:
             raise BenchError(
                 f'the logits of {picture.name} are not finite (NaN or infinite); check the weights '
                 f'"{member.backbone.weights_name}", or take the precision fp32 or bf16'

@@ -23,6 +23,7 @@ TOOLS = CONFIGS.parent / 'tools'
 #: Files of ``tools/`` that are a command of the package.
 TOOL_OF = {
     **{command: command for command in ('test', 'reproduce', 'regress', 'list', 'attention', 'benchmark', 'config')},
+    'segment': 'segment',
     **{'data prepare': 'prepare_data', 'data check': 'check_data', 'data subset': 'make_subset'},
     **{'draw methods': 'draw_methods', 'draw materials': 'draw_materials'},
 }

@@ -268,7 +268,7 @@ def test_mistakes_end_in_one_line(run, folder, arguments, said):
 
 
 def test_random_weights_are_said_on_the_page(capfd, folder, tmp_path, monkeypatch):
-    pytest.importorskip('jinja2', reason='the extra report is not installed')
+    pytest.importorskip('jinja2', reason='the extra segment is not installed')
     monkeypatch.chdir(tmp_path)
     arguments = ['images/a.png', '--save', 'html', '--out', 'out', '--words', 'dog; boat', '--device', 'cpu']
     ended = run_here(capfd, [*arguments, '--arch', 'materials', '--weights', 'none'], SEGMENT)

@@ -164,7 +164,7 @@ def _check_libraries(formats: list[str]) -> None:
         'coco-polygons': ('rasterio', 'geo'),
         'geojson': ('rasterio', 'geo'),
         'geotiff': ('rasterio', 'geo'),
-        'html': ('jinja2', 'report'),
+        'html': ('jinja2', 'segment'),
     }
     for kind in formats:
         if kind in wanted:

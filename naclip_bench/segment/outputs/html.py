@@ -35,7 +35,7 @@ def write_gallery(path: Path, images: Sequence[Shown], notes: Sequence[str]) -> 
         images: in their order.
         notes: what stands at its top.
     """
-    jinja2 = needed('jinja2', 'report', 'an HTML gallery')
+    jinja2 = needed('jinja2', 'segment', 'an HTML gallery')
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -293,6 +293,24 @@ class Segmenter:
 
         return cls(**{**saved_arguments(Path(folder)), **changed})
 
+    def export(self, path: str | Path, size: tuple[int, int] | None = None) -> None:
+        """Write encoder, method, words and decision as one graph for images of one size.
+
+        It takes ``image``, (H, W, 3) uint8 RGB, and gives labels, (H, W) int64: those of this segmenter for an image
+        that is one window. Resizing and windows are left to whoever runs it.
+
+        Args:
+            path: ``.onnx`` for ONNX, ``.pt2`` for torch.export. The names of the classes are in it, as JSON: ``names``
+                of ONNX's metadata, and the file ``names.json`` of a ``.pt2``.
+            size: (H, W); None: the method's window, 224 x 224.
+
+        Raises:
+            BenchError: another suffix, a missing library, or a method that no graph can hold.
+        """
+        from .export import export_segmenter
+
+        export_segmenter(self, Path(path), size)
+
     def __repr__(self) -> str:
         return f'Segmenter({self.asked["method"]!r}, {list(self.names)}, weights={self.member.backbone.weights_name!r})'
 

@@ -245,6 +245,13 @@ def test_paths_from_stdin(run, folder, monkeypatch):
     assert files(Path('out/labels')) == ['a.png', 'c.png']
 
 
+def test_an_image_that_is_seen_much_smaller_is_told(run, folder):
+    Image.fromarray(drawn('00000').image).resize((1300, 1200)).save(folder / 'large.png')
+    ended = run(folder, '--save', 'png', '--out', 'out')
+    assert 'large.png is 1300 x 1200 pixels, and 104 x 96 for the model' in ended.stderr.splitlines()[-1]
+    assert 'note' not in run(folder / 'a.png', '--save', 'png', '--out', 'out').stderr
+
+
 @pytest.mark.parametrize(
     ('arguments', 'said'),
     [

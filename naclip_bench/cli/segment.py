@@ -130,6 +130,8 @@ def main(arguments: Namespace) -> int:
             print_scores(rows, metrics)
     skipped = f', {done.skipped} were there already' if done.skipped else ''
     print(f'{done.made} segmented{skipped}: {arguments.out}')
+    if done.coarse:
+        print(f'note: {done.coarse}; --short-side original, or more than 336, shows it more', file=sys.stderr)
     for line in done.broken:
         print(f'error: {line}', file=sys.stderr)
     if done.broken:

@@ -17,6 +17,7 @@ from ..evaluation.record import RANDOM_WEIGHTS
 from ..files import CannotWriteError, output_path
 from ..json_files import write_json
 from ..parallel import LOG_EVERY
+from .inputs import Picture
 from .listing import Input, count_of, frames
 from .manifest import Manifest
 from .masks import Masks
@@ -39,6 +40,9 @@ FILES = {
 TABLES = ('csv', 'html')
 FORMATS = (*FILES, *TABLES)
 
+#: How many times smaller an image may be for the model before that is worth telling.
+COARSE = 6
+
 #: Pixels of images that are read ahead of the model.
 TOGETHER = 2**24
 
@@ -51,12 +55,14 @@ class Done:
         made: images computed now.
         skipped: finished before.
         broken: a line each.
+        coarse: an image that the model saw much smaller than it is, in words; None: there was none.
         entries: of the manifest, of all images that were asked for and are there, by method.
     """
 
     made: int = 0
     skipped: int = 0
     broken: list[str] = field(default_factory=list)
+    coarse: str | None = None
     entries: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
@@ -112,9 +118,9 @@ class BatchRun:
         self._write_tables(done)
         return done
 
-    def _batches(self, inputs: Sequence[Input], done: Done) -> Iterator[tuple[list[tuple[Input, Any]], bool]]:
+    def _batches(self, inputs: Sequence[Input], done: Done) -> Iterator[tuple[list[tuple[Input, Picture]], bool]]:
         """Images that are not finished, read, a few at a time; and whether more may come."""
-        batch: list[tuple[Input, Any]] = []
+        batch: list[tuple[Input, Picture]] = []
         pixels = 0
         for given in inputs:
             try:
@@ -127,6 +133,7 @@ class BatchRun:
                     except BenchError as error:
                         done.broken.append(str(error))
                         continue
+                    self._look_at_size(picture, done)
                     size = picture.size[0] * picture.size[1]
                     if batch and pixels + size > TOGETHER:
                         yield batch, True
@@ -139,6 +146,12 @@ class BatchRun:
             except BenchError as error:
                 done.broken.append(str(error))
         yield batch, False
+
+    def _look_at_size(self, picture: Picture, done: Done) -> None:
+        resized = next(iter(self.segmenters.values())).resized(picture.size)
+        if done.coarse is None and min(picture.size) > COARSE * min(resized):
+            whole, seen = (f'{width} x {height}' for height, width in (picture.size, resized))
+            done.coarse = f'{picture.name} is {whole} pixels, and {seen} for the model'
 
     def _is_finished(self, one: Input, done: Done) -> bool:
         entries = {}
@@ -167,7 +180,7 @@ class BatchRun:
             if kind in FILES
         }
 
-    def _segment(self, many: list[tuple[Input, Any]], done: Done) -> None:
+    def _segment(self, many: list[tuple[Input, Picture]], done: Done) -> None:
         if not many:
             return
         segmenters, soft = list(self.segmenters.values()), 'npz' in self.formats

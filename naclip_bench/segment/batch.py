@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.progress import Progress, TaskID
 
 from ..errors import BenchError
 from ..evaluation.overlay import palette
@@ -45,6 +47,14 @@ COARSE = 6
 
 #: Pixels of images that are read ahead of the model.
 TOGETHER = 2**24
+
+
+def _silent(share: float) -> None:
+    pass
+
+
+def _advance(bar: Progress, task: TaskID, images: int, share: float) -> None:
+    bar.advance(task, share * images)
 
 
 @dataclass
@@ -104,7 +114,8 @@ class BatchRun:
             begin = last = time.perf_counter()
             for many, left in self._batches(inputs, done):
                 before = done.made
-                self._segment(many, done)
+                # Within images too: one may take minutes.
+                self._segment(many, done, partial(_advance, bar, task, len(many)))
                 speed = done.made / (time.perf_counter() - begin)
                 number = done.made + done.skipped + len(done.broken)
                 broken = f'{len(done.broken)} broken' if done.broken else ''
@@ -180,12 +191,12 @@ class BatchRun:
             if kind in FILES
         }
 
-    def _segment(self, many: list[tuple[Input, Picture]], done: Done) -> None:
+    def _segment(self, many: list[tuple[Input, Picture]], done: Done, tell: Callable[[float], None] = _silent) -> None:
         if not many:
             return
         segmenters, soft = list(self.segmenters.values()), 'npz' in self.formats
         try:
-            results = segment_pictures(segmenters, [picture for _, picture in many], soft)
+            results = segment_pictures(segmenters, [picture for _, picture in many], soft, tell)
         except BenchError as error:
             if len(many) == 1:
                 done.broken.append(str(error))

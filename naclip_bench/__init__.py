@@ -2,6 +2,7 @@
 
 naclip_bench.list_methods()     # ['clearclip', 'clip', ...]
 naclip_bench.list_datasets()    # ['ade20k', 'ade847', ...]
+naclip_bench.Segmenter('naclip', ['dog', 'boat', 'water'], background=True)('photo.jpg').save('out.png')
 """
 
 from importlib import import_module
@@ -9,7 +10,7 @@ from importlib import import_module
 __version__ = '0.1.0'
 
 #: What the package offers beside its modules, and where it lies; imported when it is asked for, as torch takes seconds.
-_PLACES = {'list_datasets': 'catalog', 'list_methods': 'catalog'}
+_PLACES = {'Segmenter': 'segment', 'list_datasets': 'catalog', 'list_methods': 'catalog'}
 
 __all__ = ['__version__', *_PLACES]
 

@@ -41,7 +41,7 @@ class Vocabulary:
 
     Args:
         class_names: name of a bundled file (``voc21``), or the path of one's own; see :func:`class_name_file`.
-        templates: name of a set of prompt templates.
+        templates: name of a set of prompt templates, or templates of one's own, each with a ``{}``.
 
     Attributes:
         classes: the synonyms of each class.
@@ -51,21 +51,47 @@ class Vocabulary:
         multiplicity: (Q,) float32, how often each query stands in the file; so often it counts in the softmax.
         occurrences: index into ``queries`` of every word of the file in order, repetitions included.
         word_class: the class of the line that each of these words stands in.
-        name: the file's name.
+        name: the file's name; ``words`` of a vocabulary without a file.
         sha256: of the file's content; ``prompts_sha256`` of the templates.
     """
 
-    def __init__(self, class_names: str | Sequence[str], templates: str = 'openai_80') -> None:
-        if templates not in TEMPLATES:
-            raise BenchError(f'unknown templates "{templates}"{did_you_mean(templates, TEMPLATES)}')
-        self.templates = TEMPLATES[templates]
+    def __init__(self, class_names: str | Sequence[str], templates: str | Sequence[str] = 'openai_80') -> None:
         path = class_name_file(class_names)
         try:
             # A byte-order mark is no part of the first word.
             text = path.read_text(encoding='utf-8-sig')
         except UnicodeDecodeError:
             raise BenchError(f'class names: {path} is no UTF-8 text; write one class a line') from None
-        self.name, self.path = path.stem, path
+        self._fill(text, path.stem, path, templates)
+
+    @classmethod
+    def of_words(
+        cls, classes: Sequence[str | Sequence[str]], templates: str | Sequence[str] = 'openai_80'
+    ) -> Vocabulary:
+        """Build one without a file.
+
+            Vocabulary.of_words(['dog, puppy', 'boat', ('water', 'sea')])
+
+        Args:
+            classes: of each its line in a file, or its synonyms.
+
+        Raises:
+            BenchError: there is none, or one has an empty name.
+        """
+        lines = [of if isinstance(of, str) else ', '.join(of) for of in classes]
+        if not lines or any('\n' in line for line in lines):
+            raise BenchError('class names: give at least one word, each without a line break')
+        vocabulary = cls.__new__(cls)
+        vocabulary._fill('\n'.join(lines), 'words', 'the list', templates)
+        return vocabulary
+
+    def _fill(self, text: str, name: str, path: Path | str, templates: str | Sequence[str]) -> None:
+        if isinstance(templates, str) and templates not in TEMPLATES:
+            raise BenchError(f'unknown templates "{templates}"{did_you_mean(templates, TEMPLATES)}')
+        self.templates = TEMPLATES[templates] if isinstance(templates, str) else tuple(templates)
+        if not self.templates or any('{}' not in template for template in self.templates):
+            raise BenchError('templates: each must have a {} where the word goes: "a photo of a {}."')
+        self.name, self.path = name, path
         self.sha256 = hashlib.sha256(text.encode()).hexdigest()
         self.prompts_sha256 = hashlib.sha256('\n'.join(self.templates).encode()).hexdigest()
 
@@ -148,6 +174,10 @@ def check_words(queries: Sequence[str], templates: Sequence[str], tokenize: Toke
 
 def printed_names(class_names: str) -> tuple[str, ...]:
     """One name a class to print, no two alike: its first word, or its whole line where two classes begin alike."""
-    classes = Vocabulary(class_names).classes
+    return names_of(Vocabulary(class_names).classes)
+
+
+def names_of(classes: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Do what :func:`printed_names` does, of classes given by their synonyms."""
     begins = Counter(synonyms[0] for synonyms in classes)
     return tuple(synonyms[0] if begins[synonyms[0]] == 1 else ', '.join(synonyms) for synonyms in classes)

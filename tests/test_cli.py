@@ -26,6 +26,7 @@ TOOL_OF = {
         command: command
         for command in ('test', 'reproduce', 'regress', 'list', 'figure', 'attention', 'learn', 'benchmark', 'config')
     },
+    'segment': 'segment',
     **{'data prepare': 'prepare_data', 'data check': 'check_data', 'data subset': 'make_subset'},
     **{'draw methods': 'draw_methods', 'draw materials': 'draw_materials'},
 }

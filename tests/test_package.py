@@ -18,7 +18,15 @@ from naclip_bench.bundled import CONFIGS, PACKAGE, SUBSETS
 ROOT = CONFIGS.parent
 
 #: Files of other kinds than Python that the package reads.
-DATA = ('class_names/*.txt', 'splits/*.txt', 'pretrained/*', 'tables/*.csv', 'tables/*.j2', 'data/*.txt')
+DATA = (
+    'class_names/*.txt',
+    'splits/*.txt',
+    'pretrained/*',
+    'tables/*.csv',
+    'tables/*.j2',
+    'segment/outputs/*.j2',
+    'data/*.txt',
+)
 
 
 @pytest.fixture(scope='module')

@@ -20,6 +20,10 @@ THREE_WAYS = (
 )
 
 
+class AbsentWeightsError(BenchError):
+    """Weights that are neither here nor can be fetched."""
+
+
 def fetch(download: Callable[[], str], what: str, from_hub: bool = True) -> Path:
     """Fetch a file with one of open_clip's functions, from its cache alone where the hub's name does not resolve.
 
@@ -37,7 +41,7 @@ def fetch(download: Callable[[], str], what: str, from_hub: bool = True) -> Path
             return Path(download())
     except Exception as error:  # whatever went wrong on the way, the file is not here
         reason = unresolved or (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise BenchError(f'pretrained: {what} cannot be had ({reason}); {THREE_WAYS}') from None
+        raise AbsentWeightsError(f'pretrained: {what} cannot be had ({reason}); {THREE_WAYS}') from None
 
 
 def _unresolved(url: str) -> str | None:

@@ -74,6 +74,12 @@ def tokenizer_name(backbone: FrozenCLIP) -> str:
     return f'{type(tokenize).__name__}/{tokenize.vocab_size}/{tokenize.context_length}'
 
 
+def too_long(backbone: FrozenCLIP, queries: Sequence[str], templates: Sequence[str]) -> list[str]:
+    """Name the queries whose end CLIP does not read, as the prompt is longer than its context."""
+    tokenize, longest = _tokenizer(backbone.context_length), max(templates, key=len)
+    return [word for word in queries if len(tokenize.encode(longest.replace('{}', word))) + 2 > tokenize.context_length]
+
+
 def text_vectors(backbone: FrozenCLIP, queries: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Unit text vectors of ``queries``, (Q, embed_dim) in fp32 on the backbone's device.
 

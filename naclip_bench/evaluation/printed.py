@@ -20,15 +20,8 @@ def print_result(record: dict, path: Path, computed: int) -> None:
         computed: how many of its images were computed for it; the others were in the store.
     """
     console = screen()
-    table = Table('class')
-    for name in ('IoU', 'Acc', 'pixels'):
-        table.add_column(name, justify='right')
-    for row in record['per_class']:
-        # Class names are text, whatever brackets are in them.
-        table.add_row(Text(row['class']), _percent(row['IoU']), _percent(row['Acc']), f'{row["pixels"]:,}')
-    print_whole(console, table)
-    metrics, settings, images, times = (record[key] for key in ('metrics', 'settings', 'images', 'times'))
-    console.print('   '.join(f'[bold]{name} {_percent(value)}[/bold]' for name, value in metrics.items()))
+    print_scores(record['per_class'], record['metrics'])
+    settings, images, times = (record[key] for key in ('settings', 'images', 'times'))
     protocol = record['protocol']
     if record['overrides']:
         protocol += ', changed: ' + ', '.join(f'{key}={value}' for key, value in record['overrides'].items())
@@ -57,6 +50,24 @@ def print_result(record: dict, path: Path, computed: int) -> None:
         console.print(record['note'], style='bold yellow', markup=False)
     if record['random_weights']:
         console.print(RANDOM_WEIGHTS, style='bold red')
+
+
+def print_scores(per_class: list[dict], metrics: dict[str, float | None]) -> None:
+    """Print a row a class, and the summary metrics, in percent.
+
+    Args:
+        per_class: each ``class``, ``IoU``, ``Acc`` and ``pixels``.
+        metrics: value by name.
+    """
+    console = screen()
+    table = Table('class')
+    for name in ('IoU', 'Acc', 'pixels'):
+        table.add_column(name, justify='right')
+    for row in per_class:
+        # Class names are text, whatever brackets are in them.
+        table.add_row(Text(row['class']), _percent(row['IoU']), _percent(row['Acc']), f'{row["pixels"]:,}')
+    print_whole(console, table)
+    console.print('   '.join(f'[bold]{name} {_percent(value)}[/bold]' for name, value in metrics.items()))
 
 
 def _percent(value: float | None) -> str:

@@ -19,6 +19,24 @@ from .journal import Finished
 from .metric import LeafCounter
 
 
+def progress_bar(console: Console) -> Progress:
+    """Make a bar with images done, speed, time left and a score; its tasks have the fields ``speed`` and ``score``.
+
+    Where the console is no terminal it shows nothing.
+    """
+    return Progress(
+        TextColumn('{task.description}', markup=False),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn('{task.fields[speed]}'),
+        TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
+        TextColumn('{task.fields[score]}', markup=False),
+        console=console,
+        expand=True,
+        disable=not console.is_terminal,
+    )
+
+
 class ProgressHook(Hook):
     """Shows images done, images/s, time left and the running mIoU of a leaf; on a terminal as a bar, in a log as lines.
 
@@ -50,17 +68,7 @@ class ProgressHook(Hook):
         self._begin = self._waiting_since = self._last_line = time.perf_counter()
         runner.model.tell = self._tell
         if is_main_process():
-            self._bar = Progress(
-                TextColumn('{task.description}', markup=False),
-                BarColumn(bar_width=None),
-                MofNCompleteColumn(),
-                TextColumn('{task.fields[speed]}'),
-                TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
-                TextColumn('{task.fields[score]}', markup=False),
-                console=self._console,
-                expand=True,
-                disable=not self._console.is_terminal,
-            )
+            self._bar = progress_bar(self._console)
             total = sum(self._sizes)
             self._start = max(0, self._count - total)
             self._task = self._bar.add_task(

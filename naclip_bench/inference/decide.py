@@ -24,7 +24,7 @@ def decide(
     query_class: Tensor,
     multiplicity: Tensor,
     scale: float,
-    prob_thd: float = 0.0,
+    prob_thd: float | Tensor = 0.0,
     area_thd: float | None = None,
 ) -> Tensor:
     """Labels (H, W) int64 of one image.
@@ -35,7 +35,7 @@ def decide(
             the first query belongs to the first class.
         multiplicity: (Q,) how often each query counts in the softmax.
         scale: logit scale before the softmax.
-        prob_thd: probability under which (strictly) a pixel becomes class 0.
+        prob_thd: probability under which (strictly) a pixel becomes class 0; one for all classes, or (C,).
         area_thd: foreground classes that win no more than this share of all foreground pixels are taken out of the
             decision, though not out of the softmax (SCLIP's ``area_thd``). None: off.
     """
@@ -62,10 +62,12 @@ def _labels(
     query_class: Tensor,
     multiplicity: Tensor,
     scale: float,
-    prob_thd: float,
+    prob_thd: float | Tensor,
     allowed: Tensor | None,
 ) -> Tensor:
     labels = torch.empty(logits.size, dtype=torch.int64, device=logits.device)
+    a_class = isinstance(prob_thd, Tensor)
+    limited = a_class or prob_thd > 0
     # Powers of two cost a third of powers of e.
     scale = scale * math.log2(math.e)
     for rows, blocks in logits.regions():
@@ -78,7 +80,7 @@ def _labels(
             else:
                 better = (value > best) | value.isnan()
                 best, winner = torch.where(better, value, best), torch.where(better, index, winner)
-            if prob_thd > 0:
+            if limited:
                 block_top = value if allowed is None else block.amax(1)
                 # The powers are written over the block: it is not needed again.
                 powers = block.sub_(block_top[:, None]).mul_(scale).exp2_()
@@ -91,8 +93,8 @@ def _labels(
                     total += block_total * ((block_top - new_top) * scale).exp2()
                     top = new_top
         band = query_class[winner]
-        if prob_thd > 0:
+        if limited:
             probability = ((best - top) * scale).exp2() / total
-            band = band.masked_fill(probability < prob_thd, 0)
+            band = band.masked_fill(probability < (prob_thd[band] if a_class else prob_thd), 0)
         labels[rows] = band.masked_fill(~best.isfinite(), NOT_FINITE)
     return labels

@@ -211,12 +211,14 @@ def segment(
     images: Sequence[Tensor],
     samples: Sequence[SegDataSample],
     tell: Callable[[float], None] = lambda share: None,
+    look: Callable[[int, int, Logits], None] = lambda member, image, logits: None,
 ) -> list[list[Tensor]]:
     """Segment images: labels (H, W) int64 of each at its original size; a list for each member.
 
     Args:
         members, images, tell: see :func:`pixel_logits`.
         samples: say the original sizes, and what the images are called.
+        look: shown each member's logits of each image, by their places, once labels are decided.
 
     Raises:
         BenchError: an image is smaller than a patch, a logit is not finite, or memory ran out; says of which image, and
@@ -233,10 +235,11 @@ def segment(
                 f'patch of {patch}; leave it out of the list, or resize to more in the pipeline'
             )
     try:
-        labels = [
-            [member.decide(logits) for logits in of_member]
-            for member, of_member in zip(members, pixel_logits(members, images, sizes, tell, paths), strict=True)
-        ]
+        labels: list[list[Tensor]] = []
+        for member, of_member in zip(members, pixel_logits(members, images, sizes, tell, paths), strict=True):
+            labels.append([member.decide(logits) for logits in of_member])
+            for index, logits in enumerate(of_member):
+                look(len(labels) - 1, index, logits)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

@@ -16,7 +16,7 @@ from ..json_files import write_json
 from .image_files import ImageFiles
 from .leaf import Leaf, Selection
 from .opened import OpenPass, Pass
-from .overlay import OverlayFiles
+from .overlay_files import OverlayFiles
 from .predictions import PredictionFiles
 from .record import RANDOM_WEIGHTS
 from .run import Result, run
@@ -53,7 +53,7 @@ class Outputs:
         where = (opened.names, key, opened.digests_of(key))
         found: list[ImageFiles] = []
         if self.show_dir is not None:
-            found.append(OverlayFiles(dataset, self.show_dir, *where))
+            found.append(OverlayFiles(dataset, member.backbone.random_weights, self.show_dir, *where))
         if self.save_predictions is not None:
             found.append(PredictionFiles(dataset, self.save_predictions, *where))
         return found

@@ -17,13 +17,17 @@ from torch import Tensor
 from ..backbones import FrozenCLIP
 from ..errors import BenchError
 from ..optional import needed
+from .overlay import columns_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Size of a panel in the figure, in inches, and how far a map covers the image.
-PANEL = 2.6
-OPACITY = 0.75
+#: Width of a panel in the figure and size of the text, in inches and points, and how far a map covers the image.
+PANEL, TEXT = 2.6, 9
+OPACITY = 0.7
+
+#: Columns that leave text of this size readable on a page; with more of them it grows.
+COLUMNS = 3
 
 
 @dataclass
@@ -93,25 +97,74 @@ def attention_maps(
 
 
 def draw_attention(seen: AttentionMaps) -> Figure:
-    """A row for each point: the image with the point, and each method's map over it, scaled to its highest weight."""
+    """Rows for each point: the image with the point, and each method's map over it in gray, each to its highest weight.
+
+    Pixels at the right or below that no whole patch covers show the last patch.
+    """
     height, width = seen.image.shape[:2]
-    bottom, right = (side - 0.5 for side in seen.seen)
-    size = (PANEL * (1 + len(seen.maps)), (PANEL * height / width + 0.3) * len(seen.points))
-    figure_of = needed('matplotlib.figure', 'report', 'drawing attention').Figure
-    figure = figure_of(figsize=size, dpi=150, layout='constrained')
+    count, points = 1 + len(seen.maps), len(seen.points)
+    columns = columns_of(count, width, height)
+    rows = -(-count // columns)
+    text = TEXT * max(1, columns / COLUMNS)
+    size = (PANEL * columns + 0.6, (PANEL * height / width + text / 30) * rows * points)
+    figure = needed('matplotlib.figure', 'report', 'drawing attention').Figure(size, dpi=150, layout='constrained')
     if seen.random_weights:
-        figure.suptitle('random weights: these maps mean nothing', color='red', fontsize=9)
-    axes = figure.subplots(len(seen.points), 1 + len(seen.maps), squeeze=False)
+        figure.suptitle(
+            'RANDOM WEIGHTS: these maps mean nothing', color='white', backgroundcolor='#c40000', fontsize=text
+        )
+    axes = figure.subplots(rows * points, columns, squeeze=False)
+    gray = np.float32(seen.image).mean(2)
+    for axis in axes.flat:
+        axis.set_axis_off()
     for index, (x, y) in enumerate(seen.points):
-        for axis, title in zip(axes[index], ('image', *seen.maps), strict=True):
-            axis.imshow(seen.image)
-            axis.set_title(title, fontsize=9) if index == 0 else None
-            axis.set_axis_off()
+        of_point = axes[index * rows : (index + 1) * rows].flat
+        for axis, title in zip(of_point, ('image', *seen.maps), strict=False):
             if title in seen.maps:
-                weights = seen.maps[title][index]
-                scaled = (weights / weights.max().clamp(min=torch.finfo(weights.dtype).tiny)).numpy()
-                where = (-0.5, right, bottom, -0.5)
-                axis.imshow(scaled, 'inferno', alpha=OPACITY, vmin=0, vmax=1, extent=where, interpolation='bilinear')
-                axis.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
-            axis.plot(x, y, marker='x', color='cyan', markersize=7, markeredgewidth=2)
+                weights = whole_map(seen.maps[title][index], seen.seen, (height, width))
+                highest = float(seen.maps[title][index].max())
+                axis.imshow(gray, 'gray', vmin=0, vmax=255)
+                shown = axis.imshow(
+                    weights / max(highest, np.finfo(np.float32).tiny), 'inferno', alpha=OPACITY, vmin=0, vmax=1
+                )
+                axis.set_title(f'{title}, highest {highest:.2g}', fontsize=text)
+                if seen.random_weights:
+                    axis.text(
+                        0.02,
+                        0.97,
+                        'random weights',
+                        color='white',
+                        backgroundcolor='#c40000',
+                        fontsize=0.8 * text,
+                        va='top',
+                        transform=axis.transAxes,
+                    )
+            else:
+                axis.imshow(seen.image)
+                axis.set_title(title, fontsize=text)
+            axis.plot(x, y, marker='x', color='cyan', markersize=0.8 * text, markeredgewidth=2)
+    bar = figure.colorbar(shown, ax=axes, fraction=0.05, aspect=30, pad=0.01)
+    # At the maps' opacity and over the image's mean gray, so that its colors are those of the maps.
+    bar.ax.set_facecolor(str(gray.mean() / 255))
+    bar.set_label('weight, as a part of the highest', fontsize=text)
+    bar.ax.tick_params(labelsize=0.9 * text)
     return figure
+
+
+def whole_map(weights: Tensor, seen: tuple[float, float], size: tuple[int, int]) -> np.ndarray:
+    """Weights of patches (h, w) at the pixels of an image (H, W), linear between the centers of patches.
+
+    Args:
+        seen: (height, width) in pixels of the image that the patches cover; beyond lies what the last patch has.
+        size: (H, W).
+    """
+    places = [
+        (np.arange(pixels) + 0.5) * patches / covered - 0.5
+        for pixels, patches, covered in zip(size, weights.shape, seen, strict=True)
+    ]
+    out = weights.numpy().astype(np.float32)
+    for axis, place in enumerate(places):
+        low = np.clip(np.floor(place).astype(int), 0, out.shape[axis] - 1)
+        high = np.minimum(low + 1, out.shape[axis] - 1)
+        share = np.float32(np.clip(place - low, 0, 1)).reshape((-1, 1) if axis == 0 else (1, -1))
+        out = (1 - share) * out.take(low, axis) + share * out.take(high, axis)
+    return out

@@ -29,6 +29,9 @@ PAGE = 2.0
 RANDOM_WEIGHTS = 'RANDOM WEIGHTS: this picture means nothing'
 RED = (196, 0, 0)
 
+#: Title of the one panel that no weights have made.
+TRUTH = 'ground truth'
+
 #: Gray of a bare region's frame in the legend.
 FRAME = (128, 128, 128)
 
@@ -105,8 +108,14 @@ def legend_of(labels: Mapping[str, np.ndarray], names: Sequence[str], outside: s
 
 
 def columns_of(count: int, width: float, height: float) -> int:
-    """In how many columns panels of a shape are largest on a page; the most of those that are equally good."""
-    return max(range(1, count + 1), key=lambda c: (round(min(PAGE / (c * width), 1 / (-(-count // c) * height)), 6), c))
+    """In how many columns panels of a shape are largest on a page; of equals, those that leave least of it empty."""
+
+    def worth(columns: int) -> tuple[float, int, int]:
+        rows = -(-count // columns)
+        scale = min(PAGE / (columns * width), 1 / (rows * height))
+        return round(scale * height, 6), count - rows * columns, columns
+
+    return max(range(1, count + 1), key=worth)
 
 
 def _picture(
@@ -149,7 +158,7 @@ def _picture(
             pen.text((left, top), shortened(called, font, width), 'black', font)
         panel = image if title not in labels else _panel(image, labels[title], names, colors, size)
         canvas.paste(Image.fromarray(panel), (left, top + title_height))
-        if random_weights and title in labels:
+        if random_weights and title in labels and title != TRUTH:
             _stamp(canvas, (left, top + title_height, width, height), font)
     mean = image.mean((0, 1))
     for entry, (x, y, text) in zip(entries, places, strict=True):
@@ -185,10 +194,8 @@ def _panel(image: np.ndarray, labels: np.ndarray, names: Sequence[str], colors: 
     shown[is_class] = image[is_class]
     shown[tinted] = _mixed(image[tinted], colors[labels[tinted]])
     # The extremes of labels around a pixel differ where another region is near.
-    values, kernel = (
-        np.where(is_class, labels, -1).astype(np.float32),
-        np.ones([2 * line_width(size) + 1] * 2, np.uint8),
-    )
+    values = np.where(is_class, labels, -1).astype(np.float32)
+    kernel = np.ones([2 * line_width(size) + 1] * 2, np.uint8)
     contour = (cv2.dilate(values, kernel) != cv2.erode(values, kernel)) & tinted
     shown[contour] = colors[labels[contour]]
     return _named(shown, np.where(is_class, labels, -1), names, size)
@@ -223,7 +230,7 @@ def _swatch(entry: Entry, mean: np.ndarray, names: Sequence[str], colors: np.nda
     else:
         frame = colors[entry.label]
         swatch = _mixed(ground, frame)
-    width = line_width(size)
+    width = 2 * line_width(size)
     inner = swatch[width:-width, width:-width].copy()
     swatch[:] = frame
     swatch[width:-width, width:-width] = inner

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..datasets.square import central_square
 from ..palette import dataset_palette
 from .image_files import ImageFiles
-from .overlay import side_by_side
+from .overlay import TRUTH, side_by_side
 
 
 def image_of(dataset: BaseDataset, sample: SegDataSample) -> np.ndarray:
@@ -41,7 +41,7 @@ def picture_of(
     labels = {title: np.where(unscored, -1, of.cpu().numpy()) for title, of in predictions.items()}
     return side_by_side(
         image_of(dataset, sample),
-        {'ground truth': truth, **labels},
+        {TRUTH: truth, **labels},
         dataset.metainfo['classes'],
         dataset_palette(dataset.metainfo),
         random_weights=random_weights,

@@ -8,7 +8,7 @@ from tiny import COMMAND, run_here
 
 from naclip_bench.configuration import load_config, method_config
 from naclip_bench.errors import BenchError
-from naclip_bench.evaluation.attention import attention_maps, draw_attention
+from naclip_bench.evaluation.attention import OPACITY, attention_maps, draw_attention, whole_map
 
 
 @pytest.fixture
@@ -39,7 +39,28 @@ def test_several_methods_share_one_trunk(image_file, tiny_arch):
     together = maps_of(image_file, [(30, 30)], tiny_arch, 'naclip', 'sclip', 'gem')
     for name, weights in together.maps.items():
         assert torch.equal(weights, maps_of(image_file, [(30, 30)], tiny_arch, name).maps[name])
-    assert draw_attention(together).axes[1].get_title() == 'naclip'
+    figure = draw_attention(together)
+    assert figure.axes[1].get_title().startswith('naclip, highest 0.')
+    assert figure.axes[-1].get_ylabel() == 'weight, as a part of the highest', 'there is a color bar'
+    marks = [text.get_text() for axis in figure.axes for text in axis.texts]
+    assert marks == ['random weights'] * 3 and 'RANDOM WEIGHTS' in figure.get_suptitle()
+
+
+def test_a_map_reaches_the_edges_of_the_image(image_file, tiny_arch):
+    """What no whole patch covers shows the last patch; every pixel is dimmed alike."""
+    seen = maps_of(image_file, [(30, 30)], tiny_arch, 'naclip')
+    photo, over = draw_attention(seen).axes[1].images
+    assert photo.get_array().shape == over.get_array().shape == (60, 100)
+    assert photo.get_extent() == over.get_extent() and over.get_alpha() == OPACITY
+
+
+def test_weights_of_patches_become_weights_of_pixels():
+    """Linear between the centers of patches, flat beyond the outer ones: two patches over 8 of 11 pixels."""
+    weights = torch.tensor([[0.0, 1.0]])
+    found = whole_map(weights, (4, 8), (4, 11))
+    assert found.shape == (4, 11) and (found == found[0]).all()
+    assert found[0].tolist() == [0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1, 1, 1, 1]
+    assert whole_map(weights.T, (8, 4), (11, 4))[:, 0].tolist() == found[0].tolist()
 
 
 @pytest.mark.parametrize(

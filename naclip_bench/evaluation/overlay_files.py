@@ -53,13 +53,12 @@ class OverlayFiles(ImageFiles):
 
     Args:
         dataset: see :func:`picture_of`.
-        random_weights: every picture says that it means nothing.
         *where: see :class:`ImageFiles`.
     """
 
-    def __init__(self, dataset: BaseDataset, random_weights: bool, *where: object) -> None:
+    def __init__(self, dataset: BaseDataset, *where: object) -> None:
         super().__init__(*where)
-        self.dataset, self.random_weights = dataset, random_weights
+        self.dataset = dataset
 
     def drawn(self, sample: SegDataSample) -> Image.Image:
         (prediction,) = sample.predictions.values()

@@ -50,10 +50,10 @@ class Outputs:
                 print(RANDOM_WEIGHTS)
             if deviation:
                 print(f'note: the data are not the official list "{deviation.split}": {deviation}')
-        where = (opened.names, key, opened.digests_of(key))
+        where = (opened.names, key, opened.digests_of(key), member.backbone.random_weights)
         found: list[ImageFiles] = []
         if self.show_dir is not None:
-            found.append(OverlayFiles(dataset, member.backbone.random_weights, self.show_dir, *where))
+            found.append(OverlayFiles(dataset, self.show_dir, *where))
         if self.save_predictions is not None:
             found.append(PredictionFiles(dataset, self.save_predictions, *where))
         return found

@@ -23,7 +23,7 @@ from .report import MARKS, Block, Line, Number, Report, images, text
 TEMPLATE = Path(__file__).with_name('report.html.j2')
 
 #: Longest side in pixels of an image alone on the page, and of one with ground truth and predictions.
-THUMBNAIL, COMPARED = 220, 1400
+THUMBNAIL, COMPARED = 220, 1200
 
 
 def as_html(report: Report) -> str:

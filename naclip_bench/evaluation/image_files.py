@@ -31,7 +31,7 @@ class ImageFiles(Hook):
     """
 
     def __init__(
-        self, folder: Path, names: Sequence[str], key: str, digests: Mapping[str, str], random_weights: bool
+        self, folder: Path, names: Sequence[str], key: str, digests: Mapping[str, str], random_weights: bool = False
     ) -> None:
         self.folder, self.names, self.key, self.digests = Path(folder), names, key, digests
         self.random_weights = random_weights

@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 
 #: Twelve colors of which no two are within a CIEDE2000 difference of 20, whether seen by all or by deuteranopes and
-#: protanopes (Machado 2009 and Viénot 1999); found by simulated annealing over sRGB, in an order that begins with the
-#: most different ones.
+#: protanopes (Machado 2009 and Viénot 1999); found by simulated annealing over sRGB, ordered by hand.
 DISTINCT = (
     (30, 101, 192),
     (142, 255, 0),

@@ -18,8 +18,8 @@ from naclip_bench.configuration import load_config
 from naclip_bench.datasets.loading import LoadMask
 from naclip_bench.errors import BenchError
 from naclip_bench.evaluation.confusion import confusion_matrix, from_cells, to_cells
-from naclip_bench.evaluation.overlay import palette
 from naclip_bench.evaluation.predictions import PredictionFiles
+from naclip_bench.palette import dataset_palette
 from naclip_bench.vocabulary import Vocabulary, class_name_file
 
 #: Key of each dataset with its number of classes.
@@ -247,7 +247,7 @@ def test_printed_names_and_colors_tell_all_classes_apart(tmp_path, key):
         load_config(f'naclip_{key}', data_root=str(bench.folder / 'data')).test_dataloader.dataset
     ).metainfo
     assert len(set(metainfo['classes'])) == LARGE[key]
-    assert len(np.unique(palette(metainfo), axis=0)) == LARGE[key]
+    assert len(np.unique(dataset_palette(metainfo), axis=0)) == LARGE[key]
 
 
 def test_mistakes_with_predictions_folder(tmp_path, capfd):

@@ -1,8 +1,6 @@
-"""Overlays: labels in their colors over the image, upright, and no number changed."""
+"""Overlays: labels in their colors over the image, upright, with a legend that says what is there."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,49 +9,175 @@ from tiny import COMMAND, TinyBench, run_here
 
 from naclip_bench.bundled import CONFIGS
 from naclip_bench.datasets.loading import LoadImage
-from naclip_bench.evaluation.overlay import FONT_SIZE, MARGIN, OPACITY, SMALL, draw, palette
+from naclip_bench.evaluation.overlay import (
+    OPACITY,
+    RED,
+    SMALL,
+    TRUTH,
+    columns_of,
+    font_of,
+    legend_of,
+    overlay,
+    shortened,
+    side_by_side,
+)
+from naclip_bench.palette import DISTINCT
 
 IGNORED = 255
 
 
-def panels(canvas: Image.Image, height: int, width: int) -> Iterator[np.ndarray]:
-    """Image, ground truth and prediction of an overlay."""
-    top = MARGIN + FONT_SIZE + 6
-    for left in (MARGIN + index * (width + MARGIN) for index in range(3)):
-        yield np.asarray(canvas)[top : top + height, left : left + width]
+def pixels_of(canvas: Image.Image) -> np.ndarray:
+    return np.asarray(canvas).astype(int)
 
 
-def test_overlay_shows_labels_in_their_colors_and_leaves_void_pixels():
-    random, (height, width) = np.random.default_rng(0), (SMALL, SMALL + 20)
-    image = random.integers(0, 256, (height, width, 3), np.uint8)
-    truth, prediction = np.zeros((height, width), np.int64), np.ones((height, width), np.int64)
-    truth[:5], prediction[:, 60:] = IGNORED, 2
-    colors = np.array([(250, 0, 10), (0, 240, 20), (30, 0, 230), (9, 99, 199)], np.uint8)
-    labels = {'ground truth': truth, 'prediction': prediction}
-    canvas = draw(image, labels, ('a', 'b', 'c', 'absent'), colors)
-
-    assert canvas.width == 3 * width + 4 * MARGIN and canvas.height > height + 2 * FONT_SIZE
-    shown, shown_truth, shown_prediction = panels(canvas, height, width)
-    assert (shown == image).all()
-    assert (shown_truth[:5] == image[:5]).all()
-    mixed = (1 - OPACITY) * image + OPACITY * colors[prediction]
-    assert np.abs(shown_prediction - mixed).max() <= 0.5
-    assert np.abs(shown_truth - ((1 - OPACITY) * image + OPACITY * colors[0]))[5:].max() <= 0.5
-    legend = {tuple(pixel) for row in np.asarray(canvas)[-3 * FONT_SIZE :] for pixel in row.tolist()}
-    assert {tuple(color) in legend for color in colors[:3].tolist()} == {True}
-    assert tuple(colors[3].tolist()) not in legend
+def place_of(canvas: np.ndarray, image: np.ndarray) -> tuple[int, int]:
+    """Where an image (H, W, 3) lies on a canvas: (row, column) of its left upper corner."""
+    height, width = image.shape[:2]
+    starts = np.argwhere((canvas[: -height + 1 or None, : -width + 1 or None] == image[0, 0]).all(-1))
+    (place,) = [
+        (row, column)
+        for row, column in starts.tolist()
+        if (canvas[row : row + height, column : column + width] == image).all()
+    ]
+    return place
 
 
-def test_a_thin_image_is_not_magnified_to_a_giant():
-    thin = np.zeros((2, 300), np.int64)
-    canvas = draw(np.zeros((2, 300, 3), np.uint8), {'ground truth': thin}, ('a',), np.zeros((1, 3), np.uint8))
-    assert canvas.width == 2 * 900 + 3 * MARGIN
+@pytest.fixture(scope='module')
+def scene():
+    """A noisy image, and labels: 0 at the left, 1 in the middle, 2 at the right, and a strip of no class above."""
+    random = np.random.default_rng(0)
+    image = random.integers(60, 200, (SMALL, 400, 3), np.uint8)
+    labels = np.zeros((SMALL, 400), np.uint8)
+    labels[:, 50:], labels[:, 355:] = 1, 2
+    labels[:40] = IGNORED
+    return image, labels
 
 
-@pytest.mark.parametrize('own', [[], [[1, 2, 3]] * 60], ids=['none', 'all alike'])
-def test_palette_tells_all_classes_apart(own):
-    colors = palette({'classes': [str(index) for index in range(60)], 'palette': own})
-    assert len({tuple(color) for color in colors.tolist()}) == 60
+COLORS = np.array([(250, 0, 10), (0, 240, 20), (30, 0, 230), (9, 99, 199)], np.uint8)
+
+
+def panel_of(canvas, image, columns=2):
+    """The panel right of the image."""
+    row, column = place_of(pixels_of(canvas), image)
+    step = (canvas.width - 2 * column - image.shape[1]) // (columns - 1)
+    return pixels_of(canvas)[row : row + image.shape[0], column + step : column + step + image.shape[1]]
+
+
+def test_regions_are_tinted_within_contours_of_their_own_color(scene):
+    image, labels = scene
+    panel = panel_of(side_by_side(image, {'labels': labels}, ('', '', '', ''), COLORS), image)
+    mixed = (1 - OPACITY) * image + OPACITY * COLORS[np.where(labels < 4, labels, 0)]
+    inner = [np.s_[60:, 5:45], np.s_[60:, 60:340], np.s_[60:, 365:395]]
+    for part in inner:
+        assert np.abs(panel[part] - mixed[part]).max() <= 0.5
+    # Pixels at a border have the pure color, each its own; the image's edge is no border.
+    assert (panel[100, [49, 50, 354, 355]] == COLORS[[0, 1, 1, 2]]).all()
+    assert (panel[40, 200] == COLORS[1]).all()
+    assert np.abs(panel[100, 0] - mixed[100, 0]).max() <= 0.5
+    # Of no class: gray under a hatch.
+    assert np.ptp(panel[:35], axis=-1).max() == 0 and panel[:35].std() > 5
+
+
+def test_background_is_left_as_it_is(scene):
+    image, labels = scene
+    panel = panel_of(side_by_side(image, {'labels': labels}, ('background', 'boat', 'c', 'd'), COLORS), image)
+    assert (panel[40:, :50] == image[40:, :50]).all()
+
+
+def test_a_swatch_is_colored_like_its_region(scene):
+    image, labels = scene
+    canvas = overlay(image, labels, ('dog', 'boat', 'sea', 'absent'), COLORS)
+    pixels, size = pixels_of(canvas), 13
+    legend = pixels[-30:]
+    mean = image.mean((0, 1)).round()
+    for color in COLORS[:3]:
+        frame = np.argwhere((legend == color).all(-1))
+        assert len(frame), color
+        row, column = frame.min(0)
+        middle = legend[row + size // 2, column + size // 2]
+        assert np.abs(middle - ((1 - OPACITY) * mean + OPACITY * color)).max() <= 0.5
+        assert tuple(frame.max(0) - frame.min(0)) == (size - 1, size - 1)
+    assert not (legend == COLORS[3]).all(-1).any()
+
+
+def test_a_legend_lists_what_is_there_by_area_and_says_where(scene):
+    _, labels = scene
+    other = np.full_like(labels, 3)
+    other[:, :60] = 1
+    entries = legend_of({'b': labels, 'c': other}, ('dog', 'boat', 'sea', 'sky', 'absent'), 'not scored')
+    assert [entry.text for entry in entries] == ['sky (c)', 'boat', 'not scored (b)', 'dog (b)', 'sea (b)']
+    areas = [entry.area for entry in entries]
+    assert areas == sorted(areas, reverse=True) and sum(areas) == 2 * labels.size
+    assert [entry.text for entry in legend_of({'': labels}, ('dog', 'boat', 'sea'), 'none')] == [
+        'boat',
+        'none',
+        'dog',
+        'sea',
+    ]
+
+
+def test_names_stand_within_regions_where_there_is_room(scene):
+    """White letters in the middle region, which has room for its name, and none in the others."""
+    image, labels = scene
+    names = ('a long name of a class', 'boat', 'another long name')
+    panel = panel_of(side_by_side(image, {'labels': labels}, names, COLORS), image)
+    white = (panel >= 250).all(-1)
+    assert white[:, 50:355].sum() > 10 and not white[40:, :50].any() and not white[:, 355:].any()
+
+
+def test_random_weights_are_marked_within_every_panel_that_they_made(scene):
+    image, labels = scene
+    titles = (TRUTH, 'clip', 'naclip')
+    plain = side_by_side(image, dict.fromkeys(titles, labels), ('a', 'b', 'c'), COLORS)
+    marked = side_by_side(image, dict.fromkeys(titles, labels), ('a', 'b', 'c'), COLORS, random_weights=True)
+
+    def red(canvas):
+        return (pixels_of(canvas) == RED).all(-1)
+
+    assert not red(plain).any()
+    assert red(marked)[0].all()
+    row, column = place_of(pixels_of(marked), image)
+    height, width = image.shape[:2]
+    step = marked.width - column - width - column
+    panels = [
+        red(marked)[y : y + height, x : x + width]
+        for y in (row, row + marked.height)
+        for x in (column, column + step)
+        if y + height < marked.height
+    ]
+    below = red(marked)[row + height :]
+    assert not any(panel.any() for panel in panels), 'neither the image nor the truth'
+    assert below[:, : marked.width // 2].any() and below[:, marked.width // 2 :].any()
+    assert red(overlay(image, labels, ('a', 'b', 'c'), random_weights=True))[0].all()
+
+
+def test_panels_are_arranged_so_that_they_are_read_on_a_page():
+    assert [columns_of(count, 4, 3) for count in (1, 2, 3, 4, 6, 13)] == [1, 2, 3, 2, 3, 5]
+    assert columns_of(3, 2, 1) == 2 and columns_of(3, 3, 4) == 3
+    canvas = side_by_side(np.zeros((1024, 2048, 3), np.uint8), {'a': np.zeros((1024, 2048), int)}, ('sea',), COLORS[:1])
+    assert canvas.width > 2048
+
+
+@pytest.mark.parametrize(('height', 'width'), [(1, 1), (1, 5000), (5000, 1), (2, 300)])
+def test_images_of_any_shape(height, width):
+    canvas = overlay(np.zeros((height, width, 3), np.uint8), np.zeros((height, width), int), ['a word ' * 40])
+    assert 400 < canvas.width < 5100 and canvas.height < 5200
+
+
+def test_own_words_need_nothing_else(scene):
+    """Colors are ours; a label beyond the words is of no class."""
+    image, labels = scene
+    pixels = pixels_of(overlay(image, labels.astype(np.int64), ['Wäsche', 'судно', 'sea'], outside='unsure'))
+    for color in DISTINCT[:3]:
+        assert (pixels == color).all(-1).any()
+
+
+def test_texts_are_cut_to_their_room():
+    font = font_of(14)
+    assert shortened('naclip', font, 500) == 'naclip'
+    cut = shortened('naclip' * 20, font, 100)
+    assert cut.endswith('…') and font.getlength(cut) <= 100
+    assert shortened('naclip', font, 1) == ''
 
 
 def test_overlay_of_an_image_that_its_exif_data_rotate(tmp_path, capfd):
@@ -74,11 +198,11 @@ def test_overlay_of_an_image_that_its_exif_data_rotate(tmp_path, capfd):
     assert bench.run(capfd, '--show-dir', str(drawn)).code == 0
     assert bench.finished() == bench.finished(plain)
     assert sorted(path.stem for path in drawn.iterdir()) == bench.names
-    with Image.open(drawn / 'p1.png') as overlay:
-        # Small images are magnified, three times here.
-        assert overlay.width == 3 * 192 + 4 * MARGIN
-        magnified = Image.fromarray(upright).resize((192, 288), Image.Resampling.BICUBIC)
-        assert (next(panels(overlay, 288, 192)) == np.asarray(magnified)).all()
+    with Image.open(drawn / 'p1.png') as picture:
+        assert 'RANDOM' in picture.info['weights'] and (pixels_of(picture)[0] == RED).all()
+        # Small images are magnified, five times here.
+        magnified = Image.fromarray(upright).resize((320, 480), Image.Resampling.BICUBIC)
+        assert place_of(pixels_of(picture), np.asarray(magnified))
 
 
 def test_methods_side_by_side(tmp_path, capfd):
@@ -91,7 +215,8 @@ def test_methods_side_by_side(tmp_path, capfd):
     assert outcome.code == 0 and outcome.stderr.startswith('RANDOM WEIGHTS')
     assert outcome.stdout.split() == [str(tmp_path / 'drawn' / f'{name}.png') for name in bench.names]
     with Image.open(tmp_path / 'drawn' / 'p1.png') as canvas:
-        assert canvas.width == 4 * 96 * 3 + 5 * MARGIN
+        assert 2 * 96 * 5 < canvas.width < 2 * 96 * 5 + 60 and canvas.height > 2 * 64 * 5
+        assert (pixels_of(canvas)[0] == RED).all()
 
 
 def test_class_names_are_text_and_no_markup(tmp_path, capfd):

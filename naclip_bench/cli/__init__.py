@@ -7,6 +7,7 @@ slow to import is imported in ``main``, so that a mistake in an option is found 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -69,11 +70,13 @@ def dispatch(words: Sequence[str]) -> int | None:
 
 
 def call(command: str, words: Sequence[str], prog: str | None = None) -> int | None:
-    """Run one command with its arguments."""
+    """Run one command with its arguments, to which ``command`` is added: the line that runs it again."""
     module = import_module(f'{__name__}.{COMMANDS[command]}')
     parser = CommandParser(prog=prog, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     module.add_arguments(parser)
-    return module.main(parser.parse_args(words))
+    arguments = parser.parse_args(words)
+    arguments.command = shlex.join(['naclip-bench', *command.split(), *words])
+    return module.main(arguments)
 
 
 def overview(commands: Sequence[str]) -> str:

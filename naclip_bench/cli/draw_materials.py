@@ -11,26 +11,30 @@ from pathlib import Path
 from ..errors import BenchError
 
 
-def draw_sheet(path: Path, columns: int = 10, side: int = 128) -> None:
-    """A swatch of every material and ground with its name."""
+def draw_sheet(path: Path, columns: int = 6, side: int = 128) -> None:
+    """A swatch of every material and ground with its name, in a frame of its color in pictures."""
     import numpy as np
 
+    from ..datasets.materials.colors import COLORS
     from ..datasets.materials.scene import paint_afresh
     from ..datasets.materials.textures import GROUNDS, MATERIALS
     from ..optional import needed
+    from ..palette import BACKGROUND
 
     paint = paint_afresh(scale=2)
     textures = {**{texture: words[0] for texture, words in MATERIALS.items()}, **GROUNDS}
     rows = -(-len(textures) // columns)
     figure = needed('matplotlib.figure', 'report', 'the sheet').Figure(
-        figsize=(1.4 * columns, 1.6 * rows), dpi=100, layout='constrained'
+        figsize=(1.6 * columns, 1.8 * rows), dpi=100, layout='constrained'
     )
-    for axis, (texture, name) in zip(figure.subplots(rows, columns).flat, textures.items(), strict=False):
+    axes = [*figure.subplots(rows, columns).flat]
+    for axis in axes:
+        axis.set(xticks=[], yticks=[])
+    for axis, (texture, name) in zip(axes, textures.items(), strict=False):
         swatch = paint(texture, np.random.default_rng(1), (0, side), (0, side))
         axis.imshow(swatch.clip(0, 1))
-        axis.set_title(name, fontsize=9)
-    for axis in figure.axes:
-        axis.set_axis_off()
+        axis.set_title(name, fontsize=11)
+        axis.spines[:].set(linewidth=5, color=np.array(COLORS.get(name, BACKGROUND)) / 255)
     figure.savefig(path)
 
 
@@ -54,7 +58,7 @@ def main(arguments: Namespace) -> None:
 
     register()
 
-    from ..datasets.materials.dataset import test_scene
+    from ..datasets.materials.dataset import MaterialsDataset, test_scene
     from ..files import make_folder
 
     make_folder('folder', arguments.folder)
@@ -62,6 +66,8 @@ def main(arguments: Namespace) -> None:
         name = f'{seed:05d}'
         scene = test_scene(name, arguments.scale)
         Image.fromarray(scene.image).save(arguments.folder / f'{name}.png')
-        Image.fromarray(scene.labels).save(arguments.folder / f'{name}_mask.png')
+        mask = Image.fromarray(scene.labels)
+        mask.putpalette([channel for color in MaterialsDataset.METAINFO['palette'] for channel in color])
+        mask.save(arguments.folder / f'{name}_mask.png')
     draw_sheet(arguments.folder / 'sheet.png')
     print(f'{arguments.count} images and a sheet in {arguments.folder}')

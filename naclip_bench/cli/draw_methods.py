@@ -1,6 +1,6 @@
 """Draw what several methods make of images, side by side.
 
-What is not scored stays bare.
+What is not scored is hatched.
 
 naclip-bench draw methods voc21 --method clip,sclip,naclip --limit 4
 naclip-bench draw methods my_config.py --method sclip,naclip
@@ -30,12 +30,11 @@ def main(arguments: Namespace) -> None:
     from ..configuration import load_pair, register
 
     register()
-    import numpy as np
     from mmengine.dataset import pseudo_collate
 
     from ..evaluation.leaf import Leaf, Selection
     from ..evaluation.opened import OpenPass, passes_of
-    from ..evaluation.overlay import draw, image_of, palette
+    from ..evaluation.overlay_files import picture_of
     from ..evaluation.record import RANDOM_WEIGHTS
     from ..files import make_folder, output_path
 
@@ -48,17 +47,13 @@ def main(arguments: Namespace) -> None:
         raise BenchError('the methods have different data or backbones; side by side they need the same')
     drawn = OpenPass(passes[0], Selection(arguments.limit, arguments.subset))
     dataset = drawn.data.first
-    if any(member.random_weights for member in drawn.members):
+    random_weights = any(member.random_weights for member in drawn.members)
+    if random_weights:
         print(RANDOM_WEIGHTS, file=sys.stderr)
     for index, name in enumerate(drawn.names):
         (sample,) = drawn.model.test_step(pseudo_collate([drawn.data[index]]))
-        predicted = dict(zip(methods, sample.predictions.values(), strict=True))
-        labels = {'ground truth': next(iter(sample.truths.values())), **predicted}
-        # A copy, since what was predicted may belong to the model.
-        labels = {title: of.cpu().numpy().astype(np.int32) for title, of in labels.items()}
-        for of in labels.values():
-            of[labels['ground truth'] == dataset.ignore_index] = dataset.ignore_index
+        predictions = dict(zip(methods, sample.predictions.values(), strict=True))
         path = output_path(out, name, '.png')
         path.parent.mkdir(parents=True, exist_ok=True)
-        draw(image_of(dataset, sample), labels, dataset.metainfo['classes'], palette(dataset.metainfo)).save(path)
+        picture_of(dataset, sample, predictions, random_weights).save(path)
         print(path)

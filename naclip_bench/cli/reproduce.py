@@ -116,6 +116,7 @@ def main(arguments: Namespace) -> int:
     if not is_main_process():
         return 0
     report = make_report(plan, results, tables, options)
+    report.command = arguments.command
     if rows:
         try:
             report.comparisons = compare(*rows, results)

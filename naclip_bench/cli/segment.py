@@ -95,8 +95,8 @@ def main(arguments: Namespace) -> int:
     _check_libraries(formats)
     make_folder('--out', arguments.out)
 
+    from ..console import telling
     from ..evaluation.printed import print_scores
-    from ..evaluation.progress import telling
     from ..evaluation.record import RANDOM_WEIGHTS
     from ..segment.batch import BatchRun
     from ..segment.masks import Masks, scored

@@ -13,22 +13,28 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from ..files import output_path, written_beside
+from .overlay import RANDOM_WEIGHTS
 
 
 class ImageFiles(Hook):
     """Writes a PNG an image into ``folder`` as ``<name>.png``; it changes no setting of the run.
 
-    A PNG's text "run" is the run's key, its text "image" the digest of image and mask.
+    A PNG's text "run" is the run's key, its text "image" the digest of image and mask; one made with random weights
+    has a text "weights" that says so.
 
     Args:
         folder: made where it is not there.
         names: name of each image by its index.
         key: of the run.
         digests: of image and mask, by name.
+        random_weights: the predictions mean nothing.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str], key: str, digests: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, names: Sequence[str], key: str, digests: Mapping[str, str], random_weights: bool = False
+    ) -> None:
         self.folder, self.names, self.key, self.digests = Path(folder), names, key, digests
+        self.random_weights = random_weights
 
     @abstractmethod
     def drawn(self, sample: SegDataSample) -> Image.Image:
@@ -53,7 +59,8 @@ class ImageFiles(Hook):
         return output_path(self.folder, name, '.png')
 
     def _texts(self, name: str) -> dict[str, str]:
-        return {'run': self.key, 'image': self.digests[name]}
+        random = {'weights': RANDOM_WEIGHTS} if self.random_weights else {}
+        return {'run': self.key, 'image': self.digests[name], **random}
 
     def _is_ours(self, name: str) -> bool:
         try:

@@ -16,7 +16,7 @@ from ..json_files import write_json
 from .image_files import ImageFiles
 from .leaf import Leaf, Selection
 from .opened import OpenPass, Pass
-from .overlay import OverlayFiles
+from .overlay_files import OverlayFiles
 from .predictions import PredictionFiles
 from .record import RANDOM_WEIGHTS
 from .run import Result, run
@@ -50,7 +50,7 @@ class Outputs:
                 print(RANDOM_WEIGHTS)
             if deviation:
                 print(f'note: the data are not the official list "{deviation.split}": {deviation}')
-        where = (opened.names, key, opened.digests_of(key))
+        where = (opened.names, key, opened.digests_of(key), member.backbone.random_weights)
         found: list[ImageFiles] = []
         if self.show_dir is not None:
             found.append(OverlayFiles(dataset, self.show_dir, *where))

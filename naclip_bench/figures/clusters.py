@@ -11,10 +11,11 @@ from torch.nn import functional as F
 
 from ..backbones import FrozenCLIP
 from ..errors import BenchError
-from ..evaluation.overlay import blend, palette
+from ..evaluation.overlay import blend
 from ..methods.cliptrase import CLIPtrase
 from ..methods.cliptrase.regions import cluster_maps, regions
 from ..methods.cliptrase.regions import clusters as dbscan
+from ..palette import distinct_colors
 from .canvas import COLORS, bare, below, new_figure
 from .picture import Picture, normalized, weights_of
 
@@ -122,6 +123,6 @@ def _colored(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     if count <= len(COLORS) - 1:
         colors = np.array([[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in COLORS[:-1]], np.uint8)
     else:
-        colors = palette(dict(classes=range(count)))
+        colors = distinct_colors(count)
     gray = np.repeat(image.mean(-1, keepdims=True), 3, -1).astype(np.uint8)
     return blend(gray, labels, colors)

@@ -18,7 +18,7 @@ from ..backbones import FrozenCLIP
 from ..checks.start import build_dataset
 from ..datasets.check import image_names
 from ..errors import BenchError, did_you_mean
-from ..evaluation.overlay import image_of
+from ..evaluation.overlay_files import image_of
 from ..methods.base import TrainingFreeSegmentor
 
 #: Steps of a pipeline that change the image; an image without a mask goes through these alone.

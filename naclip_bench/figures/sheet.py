@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from mmseg.structures import SegDataSample
 
-from ..evaluation.overlay import blend, palette
+from ..evaluation.overlay import blend
 from ..inference.pipeline import segment
 from ..methods.base import TrainingFreeSegmentor
+from ..palette import colors_of_names
 from .canvas import TEXT, bare, new_figure, swatches
 from .picture import Picture, normalized, weights_of
 
@@ -64,7 +65,7 @@ def draw_sheet(rows: Sequence[Row], member: TrainingFreeSegmentor) -> Figure:
         member: one of the methods, for its class names and weights.
     """
     clip, names = member.backbone, [words[0] for words in member.vocabulary.classes]
-    colors = palette(dict(classes=names))
+    colors = colors_of_names(names)
     titles = list(dict.fromkeys(title for row in rows for title in row.labels))
     shapes = [row.picture.image.shape[0] / row.picture.image.shape[1] for row in rows]
     columns = 1 + len(titles)

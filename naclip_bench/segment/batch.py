@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from ..errors import BenchError
-from ..evaluation.overlay import palette
 from ..evaluation.progress import progress_bar
 from ..evaluation.record import RANDOM_WEIGHTS
 from ..files import CannotWriteError, output_path
 from ..json_files import write_json
+from ..palette import colors_of_names
 from ..parallel import LOG_EVERY
 from .inputs import Picture
 from .listing import Input, count_of, frames
@@ -256,7 +256,7 @@ class BatchRun:
     def _shown(self, done: Done) -> list[Shown]:
         of_images: dict[str, Shown] = {}
         for method, entries in done.entries.items():
-            colors = palette(dict(classes=self.segmenters[method].names))
+            colors = colors_of_names(self.segmenters[method].names)
             css = {
                 name: f'#{bytes(color.tolist()).hex()}'
                 for name, color in zip(self.segmenters[method].names, colors, strict=True)

@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image
 
 from ..errors import BenchError
-from ..evaluation.overlay import draw, palette
+from ..evaluation.overlay import side_by_side
 from ..optional import needed
+from ..palette import colors_of_names
 from .geo import Georeference, Raster
 from .outputs import write
 
@@ -56,7 +57,7 @@ class Segmentation:
     @cached_property
     def colors(self) -> np.ndarray:
         """(C, 3) uint8 RGB of the classes."""
-        return palette(dict(classes=self.names))
+        return colors_of_names(self.names)
 
     @cached_property
     def areas(self) -> dict[str, int]:
@@ -92,8 +93,14 @@ class Segmentation:
     def overlay(self) -> Image.Image:
         """The image, and its classes in color over it, side by side with a legend; at most 2048 pixels a side."""
         image, labels = self.reduced(OVERLAY)
-        title = f'{self.method}, RANDOM WEIGHTS' if self.random_weights else self.method or 'labels'
-        return draw(image, {title: labels}, self.names, self.colors)
+        return side_by_side(
+            image,
+            {self.method or 'labels': labels},
+            self.names,
+            self.colors,
+            outside='no class',
+            random_weights=self.random_weights,
+        )
 
     def reduced(self, longest: int) -> tuple[np.ndarray, np.ndarray]:
         """Image and labels with sides of at most ``longest`` pixels."""

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
+from ..console import telling
 from ..errors import BenchError
 from ..evaluation.leaf import Leaf
 from ..optional import needed
 from .bootstrap import RESAMPLES
-from .compare import Differing
+from .compare import Comparison, Differing
+from .compared_pictures import compared_pictures
 from .papers import PAPERS, text
 from .report import MARKS, Block, Line, Number, Report, images
 
 TEMPLATE = Path(__file__).with_name('report.html.j2')
 
-#: Longest side in pixels of an image on the page.
-THUMBNAIL = 220
+#: Longest side in pixels of an image alone on the page, and of one with ground truth and predictions.
+THUMBNAIL, COMPARED = 220, 1200
 
 
 def as_html(report: Report) -> str:
@@ -40,7 +43,8 @@ def as_html(report: Report) -> str:
         resamples=RESAMPLES,
         text=text,
         images=images,
-        thumbnail=thumbnail,
+        pictures=_pictures,
+        charts=_charts,
     )
 
 
@@ -59,6 +63,21 @@ def _per_class(results: list[tuple[Block, Line, Number]]) -> dict[str, tuple[lis
     return tables
 
 
+def _pictures(comparison: Comparison) -> tuple[dict[str, str], str]:
+    """Compared images as data URIs by name, with ground truth and both predictions, and what else is to be said.
+
+    Where they cannot be segmented any more, the images alone, and why.
+    """
+    try:
+        with telling(f'{comparison.dataset}: pictures of compared images'):
+            pictures = compared_pictures(comparison)
+            return {name: _data_uri(picture, COMPARED) for name, picture in pictures.items()}, ''
+    except BenchError as error:
+        alone = {image.name: thumbnail(image, comparison.leaves[0]) for image in comparison.images}
+        found = {name: data for name, data in alone.items() if data}
+        return found, f'The predictions cannot be drawn: {error}'
+
+
 def thumbnail(image: Differing, leaf: Leaf) -> str | None:
     """A small copy of an image as a data URI; None where it cannot be read any more."""
     load = TRANSFORMS.build(leaf.config.test_dataloader.dataset.pipeline[0])
@@ -66,8 +85,35 @@ def thumbnail(image: Differing, leaf: Leaf) -> str | None:
         pixels = load(dict(img_path=image.path))['img']
     except BenchError:
         return None
-    small = Image.fromarray(pixels[..., ::-1])
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    return _data_uri(Image.fromarray(pixels[..., ::-1]), THUMBNAIL)
+
+
+def _data_uri(picture: Image.Image, longest: int) -> str:
+    small = picture.copy()
+    small.thumbnail((longest, longest))
     file = io.BytesIO()
-    small.save(file, 'JPEG', quality=80)
+    small.save(file, 'JPEG', quality=85)
     return 'data:image/jpeg;base64,' + base64.b64encode(file.getvalue()).decode()
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A row of a chart, in percent: our value with its interval, and the paper's."""
+
+    label: str
+    ours: float | None
+    interval: tuple[float, float] | None
+    paper: float | None
+    marks: str
+
+
+def _charts(block: Block) -> dict[str, list[Bar]]:
+    """Bars of each dataset of which there is a value of ours."""
+    charts = {}
+    for dataset in block.datasets:
+        found = [(line.label, line.numbers[dataset]) for line in block.lines if dataset in line.numbers]
+        if any(number.ours is not None for _, number in found):
+            charts[dataset] = [
+                Bar(label, number.ours, number.interval, number.paper, number.marks) for label, number in found
+            ]
+    return charts

@@ -154,11 +154,13 @@ class Report:
 
     Attributes:
         date: UTC.
+        command: which makes the report again; empty where none is known.
     """
 
     blocks: list[Block]
     comparisons: list[Comparison] = field(default_factory=list)
     date: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec='seconds'))
+    command: str = ''
 
     def marks(self) -> dict[str, str]:
         """Those of :data:`MARKS` that some number has."""

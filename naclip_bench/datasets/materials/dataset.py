@@ -11,11 +11,14 @@ from mmseg.registry import DATASETS, TRANSFORMS
 
 from ...errors import BenchError
 from ...mask_file import Mask
+from ...palette import BACKGROUND
 from ..loading import LoadMask
+from .colors import COLORS
 from .scene import TEST, Scene, draw_scene
 from .textures import MATERIALS
 
 CLASSES = tuple(words[0] for words in MATERIALS.values())
+PALETTE = [COLORS[name] for name in CLASSES]
 
 
 @DATASETS.register_module()
@@ -27,7 +30,7 @@ class MaterialsDataset(BaseSegDataset):
         **kwargs: see mmseg's ``BaseSegDataset``.
     """
 
-    METAINFO = dict(classes=('background', *CLASSES))
+    METAINFO = dict(classes=('background', *CLASSES), palette=[BACKGROUND, *PALETTE])
 
     #: What is drawn. Datasets that draw the same have the same images.
     drawn = 'materials'
@@ -53,7 +56,7 @@ class MaterialsDataset(BaseSegDataset):
 class Materials24Dataset(MaterialsDataset):
     """The 24 materials; the ground is ignored (label 0 becomes 255, 1..24 become 0..23)."""
 
-    METAINFO = dict(classes=CLASSES)
+    METAINFO = dict(classes=CLASSES, palette=PALETTE)
 
     def __init__(self, reduce_zero_label: bool = True, **kwargs: object) -> None:
         super().__init__(reduce_zero_label=reduce_zero_label, **kwargs)

@@ -6,6 +6,7 @@ from golden import TINY, random_image
 from mmseg.registry import MODELS
 
 from naclip_bench.configuration import load_config, method_bases
+from naclip_bench.helpers import HELPERS
 from naclip_bench.speed.flops import counted, flops_of_config, flops_of_image
 from naclip_bench.vocabulary import Vocabulary
 
@@ -61,7 +62,9 @@ def test_methods_cost_what_their_last_block_says(method, last_block):
     assert flops_of_config(of, (64, 64)).method == 2 * (last_block + head_and_match(backbone))
 
 
-@pytest.mark.parametrize('method', sorted(method_bases()))
+@pytest.mark.parametrize(
+    'method', sorted(method for method in method_bases() if not {*config(method).model} & {*HELPERS})
+)
 def test_every_method_is_counted(method):
     """An image costs its windows, and its trunk what the formula says, attention maps that are looked at on top."""
     of = config(method)

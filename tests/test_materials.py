@@ -30,6 +30,7 @@ from naclip_bench.datasets.materials.scene import BACKDROPS, TEXTURES, draw_scen
 from naclip_bench.datasets.materials.textures import GROUNDS, MATERIALS
 from naclip_bench.datasets.same_images import SameImages, image_key
 from naclip_bench.errors import BenchError
+from naclip_bench.tables.tables import find_table
 from naclip_bench.vocabulary import Vocabulary
 
 TOOLS = COMMAND.parent
@@ -221,7 +222,7 @@ def test_the_table_of_methods_and_a_page_that_compares_two(capfd, tmp_path):
     outcome = run_here(capfd, [*store, '--classified', '10'], TOOLS / 'materials_table.py')
     assert outcome.code == 0, outcome.stderr
     rows = [line for line in outcome.stdout.splitlines() if line.startswith('|')]
-    assert len(rows) == 2 + len([*(CONFIGS / '_base_' / 'methods').glob('*.py')])
+    assert len(rows) == 2 + len(find_table('materials/methods').rows)
     assert '2 of 200' in outcome.stdout and 'a number of any paper' in outcome.stdout
 
 

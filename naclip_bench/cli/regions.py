@@ -1,4 +1,6 @@
-"""Find the region maps of a dataset's images ahead of the runs that need them; what is there already is kept.
+"""Find the region maps of a dataset ahead of its runs.
+
+What is there already is kept.
 
 naclip-bench regions voc21 --helper sam2
 naclip-bench regions voc21 --helper sam2 --set points=32 --limit 10

@@ -165,6 +165,6 @@ def _window_row(members: Sequence[Member], keys: list, rows_of: Callable, layout
     found: dict[object, list[Tensor]] = {}
     for chunk in torch.arange(len(crops)).tensor_split(-(-len(crops) // batch)):
         together = torch.stack([crops[place] for place in chunk.tolist()])
-        for key, (logits, _) in patch_logits(members, keys, together).items():
+        for key, (logits, _) in patch_logits(members, keys, together, {}).items():
             found.setdefault(key, []).append(logits)
     return {key: torch.cat(parts) for key, parts in found.items()}

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import BenchError
 from ..inference.decide import NOT_FINITE
-from ..inference.pipeline import segment
+from ..inference.pipeline import WHOLE, segment
 from ..inference.soft import class_probabilities
 from ..inference.tiles import tiles
 from ..methods.base import TrainingFreeSegmentor
@@ -198,6 +198,10 @@ def _why_whole(member: TrainingFreeSegmentor) -> str | None:
         return 'its refinement needs the whole image'
     if member.area_thd is not None:
         return 'its area threshold needs the whole image'
+    if member.whole_patches or type(member).image_logits is not TrainingFreeSegmentor.image_logits:
+        return f'{type(member).__name__} looks at the patches of the whole image'
+    if any(name in member.helpers for name in WHOLE):
+        return 'its helper sees the whole image'
     if type(member).decide is not TrainingFreeSegmentor.decide:
         return f'{type(member).__name__} decides over the whole image'
     return None

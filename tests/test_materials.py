@@ -275,17 +275,16 @@ def test_training_writes_weights_that_load(capfd, tmp_path, monkeypatch):
     assert all(torch.equal(value, first[key]) for key, value in load_file(trained).items())
 
 
-def test_training_leans_on_the_last_values():
-    """In training the image is the mean of the patches' last values; otherwise the model is untouched."""
-    lean = runpy.run_path(str(TOOLS / 'train_materials_clip.py'))['lean_on_values']
+def test_training_leans_on_the_last_attention():
+    """In training the image is what the last attention brought to [CLS]; otherwise the model is untouched."""
+    lean = runpy.run_path(str(TOOLS / 'train_materials_clip.py'))['lean_on_attention']
     clip = FrozenCLIP('materials', 'materials')
     visual, block = clip.clip.visual, clip.blocks[-1]
     images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     tokens = []
     visual.transformer.resblocks[-1].register_forward_pre_hook(lambda module, inputs: tokens.append(inputs[0]))
     whole = visual(images)
-    values = block.qkv(tokens[0])[2][:, :, 1:].mean(2, keepdim=True)
-    alone = visual.ln_post(block.output(values)[:, 0]) @ visual.proj
+    alone = visual.ln_post(block.attention(tokens[0])[:, 0]) @ visual.proj
     lean(clip.clip, 1.0)
     torch.testing.assert_close(visual.train()(images), alone, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(visual.eval()(images), whole, atol=1e-4, rtol=1e-4)

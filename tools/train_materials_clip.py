@@ -25,7 +25,7 @@ from open_clip.model import CLIP
 from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
 from safetensors.torch import load_file, save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import linear, normalize
+from torch.nn.functional import normalize
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from naclip_bench.datasets.materials.captions import caption
@@ -143,27 +143,23 @@ def parameter_groups(model: CLIP) -> list[dict]:
     return [dict(params=values, pace=pace, weight_decay=decay) for (pace, decay), values in groups.items()]
 
 
-def lean_on_values(model: CLIP, share: float) -> None:
-    """While training, let the mean of the last vision block's values alone stand for this share of the images.
+def lean_on_attention(model: CLIP, share: float) -> None:
+    """While training, let the last vision block give its attention's output alone for this share of images.
 
-    Attention weights, residual and feed-forward network are left out then, as stochastic depth leaves out a branch.
-    Otherwise [CLS] reads some materials off the patches in earlier blocks, or off a few patches that speak for all, and
-    the values of the others, which all methods build on, never learn to tell these materials.
+    Residual and feed-forward network are left out then, as stochastic depth leaves out a branch. Otherwise [CLS] reads
+    some materials off the patches in earlier blocks and carries them past the last attention in the residual; its
+    values, which all methods build on, then never learn to tell these materials.
     """
     block, kept = model.visual.transformer.resblocks[-1], []
 
-    def keep(module: torch.nn.Module, inputs: tuple) -> None:
-        kept[:] = inputs[:1]
+    def keep(module: torch.nn.Module, inputs: tuple, output: tuple) -> None:
+        if module.training:
+            kept.append(output[0])
 
     def choose(module: torch.nn.Module, inputs: tuple, output: torch.Tensor) -> torch.Tensor | None:
-        if not module.training:
-            return None
-        weight, bias = (part.chunk(3)[2] for part in (module.attn.in_proj_weight, module.attn.in_proj_bias))
-        # The mean comes first: all that follows is linear.
-        alone = module.attn.out_proj(linear(kept[0][:, 1:].mean(1, keepdim=True), weight, bias))
-        return torch.where(torch.rand(len(output), 1, 1) < share, alone, output)
+        return torch.where(torch.rand(len(output), 1, 1) < share, kept.pop(), output) if module.training else None
 
-    block.attn.register_forward_pre_hook(keep)
+    block.attn.register_forward_hook(keep)
     block.register_forward_hook(choose)
 
 
@@ -205,7 +201,7 @@ def main() -> None:
     add('--minutes', type=float, default=math.inf, help='end after so long, the whole schedule run by the clock')
     add('--batch', type=int, default=128, help='images a batch (default: %(default)s)')
     add('--lr', type=float, default=1.5e-3, help='highest learning rate (default: %(default)s)')
-    add('--alone', type=float, default=0.5, help='share of images for which the last values stand alone (%(default)s)')
+    add('--alone', type=float, default=0.5, help='share of images seen by the last attention alone (%(default)s)')
     add('--start', type=Path, metavar='WEIGHTS', help='go on from these, with scenes as in the second half')
     add('--seed', type=int, default=0)
     add('--threads', type=int, default=1, help='of torch (default: %(default)s)')
@@ -224,7 +220,7 @@ def main() -> None:
     tokenize = open_clip.SimpleTokenizer(context_length=config['text_cfg']['context_length'])
     if arguments.start:
         model.load_state_dict(load_file(arguments.start))
-    lean_on_values(model, arguments.alone)
+    lean_on_attention(model, arguments.alone)
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.99))
     optimizer = torch.optim.AdamW(parameter_groups(model), lr=arguments.lr, betas=(0.9, 0.98), eps=1e-6)
     loss_of = ClipLoss()

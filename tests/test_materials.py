@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import load_file
 from tiny import COMMAND, run_here
 from torch.utils.data import DataLoader
 
@@ -267,7 +269,29 @@ def test_training_writes_weights_that_load(capfd, tmp_path, monkeypatch):
     assert Image.open(tmp_path / 'log.png').width > 500
     outcome = run_here(capfd, ['--curve', __file__, tmp_path / 'curve.png'], TOOLS / 'train_materials_clip.py')
     assert outcome.code == 1 and 'as a log of the training' in outcome.stderr
-    assert FrozenCLIP('materials', str(tmp_path / 'materials.safetensors')).weights_hash != WEIGHTS_HASH
+    trained = tmp_path / 'materials.safetensors'
+    assert FrozenCLIP('materials', str(trained)).weights_hash != WEIGHTS_HASH
+    first = {key: value.clone() for key, value in load_file(trained).items()}
+    # Going on at no learning rate gives the weights that it began with.
+    monkeypatch.setattr('sys.argv', [*sys.argv, '--start', str(trained), '--lr', '0'])
+    main()
+    torch.set_num_threads(threads)
+    assert all(torch.equal(value, first[key]) for key, value in load_file(trained).items())
+
+
+def test_training_leans_on_the_last_attention():
+    """In training the image is what the last attention brought to [CLS]; otherwise the model is untouched."""
+    lean = runpy.run_path(str(TOOLS / 'train_materials_clip.py'))['lean_on_attention']
+    clip = FrozenCLIP('materials', 'materials')
+    visual, block = clip.clip.visual, clip.blocks[-1]
+    images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    tokens = []
+    visual.transformer.resblocks[-1].register_forward_pre_hook(lambda module, inputs: tokens.append(inputs[0]))
+    whole = visual(images)
+    alone = visual.ln_post(block.attention(tokens[0])[:, 0]) @ visual.proj
+    lean(clip.clip, 1.0)
+    torch.testing.assert_close(visual.train()(images), alone, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(visual.eval()(images), whole, atol=1e-4, rtol=1e-4)
 
 
 def test_every_method_has_both_configs():

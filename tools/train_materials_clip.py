@@ -23,7 +23,7 @@ import torch
 from open_clip.loss import ClipLoss
 from open_clip.model import CLIP
 from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import normalize
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -86,15 +86,17 @@ class Swatches:
 class ScenesAndCaptions(torch.utils.data.IterableDataset):
     """Batches of images (B, 3, 64, 64) uint8 and captions (B, context_length)."""
 
-    def __init__(self, seed: int, batch: int, size: int, tokenize: open_clip.SimpleTokenizer) -> None:
-        self.seed, self.batch, self.size, self.tokenize = seed, batch, size, tokenize
+    def __init__(
+        self, seed: int, batch: int, size: int, tokenize: open_clip.SimpleTokenizer, single: tuple[float, float]
+    ) -> None:
+        self.seed, self.batch, self.size, self.tokenize, self.single = seed, batch, size, tokenize, single
         self.progress = torch.zeros(1).share_memory_()  # 0..1, set by the trainer in another process
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         rng = np.random.default_rng([TRAINING, self.seed])
         swatches = Swatches(rng)
         while True:
-            single = np.interp(self.progress.item(), [0, 0.5], SINGLE)
+            single = np.interp(self.progress.item(), [0, 0.5], self.single)
             drawn, captions = [], []
             for _ in range(self.batch):
                 regions = 1 if rng.random() < single else int(rng.integers(2, 6))
@@ -141,6 +143,26 @@ def parameter_groups(model: CLIP) -> list[dict]:
     return [dict(params=values, pace=pace, weight_decay=decay) for (pace, decay), values in groups.items()]
 
 
+def lean_on_attention(model: CLIP, share: float) -> None:
+    """While training, let the last vision block give its attention's output alone for this share of images.
+
+    Residual and feed-forward network are left out then, as stochastic depth leaves out a branch. Otherwise [CLS] reads
+    some materials off the patches in earlier blocks and carries them past the last attention in the residual; its
+    values, which all methods build on, then never learn to tell these materials.
+    """
+    block, kept = model.visual.transformer.resblocks[-1], []
+
+    def keep(module: torch.nn.Module, inputs: tuple, output: tuple) -> None:
+        if module.training:
+            kept.append(output[0])
+
+    def choose(module: torch.nn.Module, inputs: tuple, output: torch.Tensor) -> torch.Tensor | None:
+        return torch.where(torch.rand(len(output), 1, 1) < share, kept.pop(), output) if module.training else None
+
+    block.attn.register_forward_hook(keep)
+    block.register_forward_hook(choose)
+
+
 def save(model: CLIP, path: Path) -> None:
     """fp16 weights, written beside and renamed so that a usable file is there at any time."""
     temporary = path.with_suffix('.tmp')
@@ -179,6 +201,8 @@ def main() -> None:
     add('--minutes', type=float, default=math.inf, help='end after so long, the whole schedule run by the clock')
     add('--batch', type=int, default=128, help='images a batch (default: %(default)s)')
     add('--lr', type=float, default=1.5e-3, help='highest learning rate (default: %(default)s)')
+    add('--alone', type=float, default=0.5, help='share of images seen by the last attention alone (%(default)s)')
+    add('--start', type=Path, metavar='WEIGHTS', help='go on from these, with scenes as in the second half')
     add('--seed', type=int, default=0)
     add('--threads', type=int, default=1, help='of torch (default: %(default)s)')
     add('--out', type=Path, default=Path('work_dirs/materials_clip'), help='folder of weights and log')
@@ -194,12 +218,16 @@ def main() -> None:
     model = CLIP(**config)
     size = config['vision_cfg']['image_size']
     tokenize = open_clip.SimpleTokenizer(context_length=config['text_cfg']['context_length'])
+    if arguments.start:
+        model.load_state_dict(load_file(arguments.start))
+    lean_on_attention(model, arguments.alone)
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.99))
     optimizer = torch.optim.AdamW(parameter_groups(model), lr=arguments.lr, betas=(0.9, 0.98), eps=1e-6)
     loss_of = ClipLoss()
     single = single_scenes(240, size, VALIDATION)
     validation = images_of(single), torch.tensor([scene.seen()[0] for scene in single])
-    scenes = ScenesAndCaptions(arguments.seed, arguments.batch, size, tokenize)
+    single_share = (SINGLE[1], SINGLE[1]) if arguments.start else SINGLE
+    scenes = ScenesAndCaptions(arguments.seed, arguments.batch, size, tokenize, single_share)
     begin = time.perf_counter()
     log_path = arguments.out / 'log.csv'
     # A line a batch, seen at once by who follows it.

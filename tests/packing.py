@@ -126,3 +126,30 @@ def serving(served: Served) -> Iterator[Served]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+JPEG, PNG = image(9, 'JPEG'), image(3, 'PNG')
+
+
+def voc_members(names: list[str]) -> dict[str, bytes]:
+    """The official archive in small: also training images, boxes, other lists."""
+    root, train = 'VOCdevkit/VOC2012', ['2007_000001', '2007_000002']
+    members = {f'{root}/ImageSets/Segmentation/val.txt': ''.join(f'{name}\n' for name in names).encode()}
+    members[f'{root}/ImageSets/Segmentation/train.txt'] = '\n'.join(train).encode()
+    for name in names + train:
+        members[f'{root}/JPEGImages/{name}.jpg'] = JPEG
+        members[f'{root}/SegmentationClass/{name}.png'] = PNG
+        members[f'{root}/SegmentationObject/{name}.png'] = PNG
+        members[f'{root}/Annotations/{name}.xml'] = b'<annotation/>'
+    return members
+
+
+def voc_layout(names: list[str]) -> dict[str, bytes]:
+    """What the benchmarks need of it, below the data root."""
+    listed = ('JPEGImages', 'SegmentationClass')
+    members = voc_members(names)
+    val = 'VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt'
+    kept = {
+        path for path in members for folder in listed if Path(path).parent.name == folder and Path(path).stem in names
+    }
+    return {path: members[path] for path in kept} | {val: members[val]}

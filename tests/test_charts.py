@@ -153,7 +153,7 @@ def test_the_chart_that_suits_a_table(key, chart):
 
 def test_charts_for_a_page(methods, grid, sigma):
     for report in (methods, grid, sigma):
-        ((title, svg),) = charts_of(report).items()
+        ((title, (svg,)),) = charts_of(report).items()
         assert title == report.blocks[0].title
         assert ElementTree.fromstring(svg).tag == '{http://www.w3.org/2000/svg}svg'
         # A page that stands alone: nothing is fetched.

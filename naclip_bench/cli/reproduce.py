@@ -124,6 +124,9 @@ def main(arguments: Namespace) -> int:
             problems.append(str(error))
     print_report(report)
     if arguments.out:
+        from ..figures.charts import charts_of
+
+        report.charts = charts_of(report)
         for path in write_report(report, arguments.out):
             print(path)
     for problem in problems:

@@ -87,8 +87,8 @@ def best_chart(block: Block) -> str:
     return 'curve' if len(points_of(block)) > 1 else 'bars'
 
 
-def charts_of(report: Report) -> dict[str, str]:
-    """The chart of each of a report's blocks as an ``<svg>`` element, by its title; for a page that stands alone.
+def charts_of(report: Report) -> dict[str, list[str]]:
+    """Draw the charts of a report's blocks as ``<svg>`` elements, by their titles, for a page that stands alone.
 
     Blocks without any value have none; a radar is added where a block has three datasets or more.
     """
@@ -96,11 +96,11 @@ def charts_of(report: Report) -> dict[str, str]:
     for block in report.blocks:
         if not any(number.ours is not None for number in block.numbers()):
             continue
-        found[block.title] = _element(CHARTS[best_chart(block)](block), block.title)
+        drawn = [CHARTS[best_chart(block)](block)]
         datasets = [name for name in block.datasets if name != MEAN]
         if best_chart(block) == 'bars' and len(datasets) > 2 and len(block.lines) > 1:
-            title = f'{block.title}, over datasets'
-            found[title] = _element(draw_radar(block), title)
+            drawn.append(draw_radar(block))
+        found[block.title] = [_element(figure, block.title) for figure in drawn]
     return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from dataclasses import dataclass
 from pathlib import Path
 
 from mmseg.registry import TRANSFORMS
@@ -44,7 +43,6 @@ def as_html(report: Report) -> str:
         text=text,
         images=images,
         pictures=_pictures,
-        charts=_charts,
     )
 
 
@@ -94,26 +92,3 @@ def _data_uri(picture: Image.Image, longest: int) -> str:
     file = io.BytesIO()
     small.save(file, 'JPEG', quality=85)
     return 'data:image/jpeg;base64,' + base64.b64encode(file.getvalue()).decode()
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A row of a chart, in percent: our value with its interval, and the paper's."""
-
-    label: str
-    ours: float | None
-    interval: tuple[float, float] | None
-    paper: float | None
-    marks: str
-
-
-def _charts(block: Block) -> dict[str, list[Bar]]:
-    """Bars of each dataset of which there is a value of ours."""
-    charts = {}
-    for dataset in block.datasets:
-        found = [(line.label, line.numbers[dataset]) for line in block.lines if dataset in line.numbers]
-        if any(number.ours is not None for _, number in found):
-            charts[dataset] = [
-                Bar(label, number.ours, number.interval, number.paper, number.marks) for label, number in found
-            ]
-    return charts

@@ -154,6 +154,7 @@ class Report:
 
     Attributes:
         date: UTC.
+        charts: ``<svg>`` elements for the page, by a block's title; see :func:`naclip_bench.figures.charts.charts_of`.
         command: which makes the report again; empty where none is known.
     """
 
@@ -161,6 +162,7 @@ class Report:
     comparisons: list[Comparison] = field(default_factory=list)
     date: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec='seconds'))
     command: str = ''
+    charts: dict[str, list[str]] = field(default_factory=dict)
 
     def marks(self) -> dict[str, str]:
         """Those of :data:`MARKS` that some number has."""

@@ -13,6 +13,8 @@ from ..plugins import use_plugin
 if TYPE_CHECKING:
     from mmengine.config import Config
 
+    from ..tables.plan import Options
+
 
 class Settings(Action):
     """KEY=VALUE settings of a command line as a dict; see :func:`parse_settings`."""
@@ -110,6 +112,14 @@ def add_launcher(parser: ArgumentParser) -> None:
 def settings_of(arguments: Namespace) -> tuple[str | None, str | None, str | None, dict | None]:
     """The settings of a command line as :func:`load_config` takes them behind a config's name."""
     return arguments.data_root, arguments.pretrained, arguments.precision, arguments.cfg_options
+
+
+def options_of(arguments: Namespace, datasets: Sequence[str] | None, rows: Sequence[str] | None) -> Options:
+    """What a plan of tables is to hold, as a command line asks for it."""
+    from ..tables.plan import Options
+
+    data_root, pretrained, precision, settings = settings_of(arguments)
+    return Options(datasets, rows, data_root, pretrained, precision, settings or {}, arguments.limit, arguments.subset)
 
 
 def config_of(arguments: Namespace) -> tuple[str, Config]:

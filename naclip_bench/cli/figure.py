@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ..errors import BenchError, CommandParser, say
-from .arguments import add_data_root, add_model_arguments, add_part, settings_of
+from .arguments import add_data_root, add_model_arguments, add_part, options_of, settings_of
 from .attention import point
 
 if TYPE_CHECKING:
@@ -231,7 +231,6 @@ def _chart(arguments: Namespace, device: object) -> object:
     from ..evaluation.store import Store
     from ..figures.charts import CHARTS, on_datasets, report_of
     from ..figures.grid import EPS, MIN_SAMPLES, clustering
-    from ..tables.plan import Options
     from ..tables.tables import find_table
 
     name, datasets, paper = arguments.figure, arguments.datasets, getattr(arguments, 'paper', False)
@@ -249,16 +248,7 @@ def _chart(arguments: Namespace, device: object) -> object:
     rows = getattr(arguments, 'rows', None)
     if name == 'radar' and arguments.table is None:
         rows = rows or COMPARED
-    options = Options(
-        datasets,
-        rows,
-        arguments.data_root,
-        arguments.pretrained,
-        arguments.precision,
-        arguments.cfg_options or {},
-        arguments.limit,
-        arguments.subset,
-    )
+    options = options_of(arguments, datasets, rows)
     report = report_of(table, options, None if paper else Store(arguments.store), lambda line: say(f'left out: {line}'))
     if len(report.blocks) > 1:
         print(f'drawn: {report.blocks[0].metric}, the first of {len(report.blocks)} metrics', file=sys.stderr)

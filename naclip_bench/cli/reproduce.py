@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 
 from ..errors import BenchError, bench_error_in, say
-from .arguments import add_data_root, add_model_arguments, add_part, add_run_arguments
+from .arguments import add_data_root, add_model_arguments, add_part, add_run_arguments, options_of
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -56,7 +56,7 @@ def main(arguments: Namespace) -> int:
     from ..speed.tables import print_sharing, sharing
     from ..tables.compare import compare, find_row, find_rows
     from ..tables.formats import print_plan, print_report, write_report
-    from ..tables.plan import Options, make_plan
+    from ..tables.plan import make_plan
     from ..tables.report import make_report
     from ..tables.tables import find_tables, table_of_methods, with_rows
 
@@ -74,16 +74,7 @@ def main(arguments: Namespace) -> int:
     tables = [with_rows(table, arguments.add_row) for table in tables]
     if not tables:
         raise BenchError('name a table, or give --method and --dataset')
-    options = Options(
-        arguments.datasets,
-        arguments.rows,
-        arguments.data_root,
-        arguments.pretrained,
-        arguments.precision,
-        arguments.cfg_options or {},
-        arguments.limit,
-        arguments.subset,
-    )
+    options = options_of(arguments, arguments.datasets, arguments.rows)
     plan = make_plan(tables, options)
     rows = find_rows(plan, arguments.compare) if arguments.compare else None
     beside = find_row(plan, arguments.cost_beside) if arguments.cost_beside else None

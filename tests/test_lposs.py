@@ -14,6 +14,7 @@ from naclip_bench.inference.windows import Windows
 from naclip_bench.methods.lposs import method
 from naclip_bench.methods.lposs.graph import conjugate_gradients, node_graph, pixel_graph, propagated, to_lab
 from naclip_bench.methods.lposs.method import highest_of_class, node_places
+from naclip_bench.segment.running import _why_whole
 
 pytestmark = pytest.mark.numeric
 
@@ -209,3 +210,7 @@ def test_a_class_counts_once_in_a_threshold():
     labels = model([image], samples, mode='predict')[0].pred_sem_seg.data[0]
     assert (labels == expected).float().mean() > 0.9999
     assert (sure < 0.5).any()
+
+
+def test_a_large_image_of_ones_own_is_refused_before_it_is_cut():
+    assert _why_whole(build()) == 'LPOSS looks at the patches of the whole image'

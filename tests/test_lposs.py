@@ -89,7 +89,11 @@ def test_every_step_is_the_released_one(monkeypatch, case):
             found, tolerance = of_nodes[name]
             assert largest_difference(found[:: int(every)], value) < tolerance, key
     if 'S_nnz' in stored:
-        assert graph.values().count_nonzero() == stored['S_nnz']
+        # A node whose last neighbor is as like as the next may have either: two entries more or less.
+        highest = (features @ features.T).topk(model.neighbors + 1).values
+        tied = int((highest[:, -2] - highest[:, -1] < 1e-6).sum())
+        assert abs(int(graph.values().count_nonzero()) - int(stored['S_nnz'])) <= 2 * tied
+        assert tied <= len(features) // 100, 'else the count says nothing'
         rows = graph.to_dense()[stored['S_rows'].long()[::3]] if 'S[rows[::3]]' in stored else None
         assert rows is None or largest_difference(rows, stored['S[rows[::3]]']) < 2e-5
 

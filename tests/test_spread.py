@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +57,24 @@ def test_tables_are_the_same_bits_whatever_the_spread(bench, capfd):
     store = Store(bench.folder / 'over3' / 'store')
     (last,) = {json.dumps(store.get(key).about['sessions'][-1]['device']['processes']) for key in alone}
     assert last == '3' and not list(store.folder.glob('*.running'))
+
+
+def test_the_script_for_slurm_starts_the_processes_of_every_machine(bench, monkeypatch):
+    """SLURM's own commands are stand-ins: one machine, here."""
+    stubs = bench.folder / 'bin'
+    stubs.mkdir()
+    for name, line in {'scontrol': 'echo localhost', 'srun': 'exec "$@"'}.items():
+        stub = stubs / name
+        stub.write_text(f'#!/usr/bin/env bash\n{line}\n')
+        stub.chmod(0o755)
+    paths = (stubs, Path(sys.executable).parent, os.environ['PATH'])
+    job = {'SLURM_JOB_NODELIST': 'here', 'SLURM_NNODES': '1', 'SLURM_JOB_ID': str(os.getpid())}
+    environment = {**os.environ, **job, 'PATH': os.pathsep.join(map(str, paths)), 'PROCESSES': '2'}
+    script, words = TOOLS / 'cluster/slurm.sbatch', ['test', *bench.arguments()]
+    monkeypatch.chdir(TOOLS.parent)
+    done = subprocess.run(['bash', script, *words], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert bench.result()['device']['processes'] == 2
 
 
 def test_a_process_that_fails_says_why_and_the_run_goes_on_later(bench, capfd):

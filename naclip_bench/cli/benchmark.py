@@ -2,12 +2,15 @@
 
 naclip-bench benchmark naclip_voc21 --limit 8
 naclip-bench benchmark clip_voc21 --beside naclip,sclip    what methods cost beside each other
+naclip-bench benchmark naclip_materials24 --against HEAD   whether a change of the checkout made it slower
 """
 
 from __future__ import annotations
 
+import shlex
 from argparse import ArgumentParser, Namespace
 
+from ..errors import BenchError
 from .arguments import add_config_arguments, config_of, settings_of
 
 
@@ -16,12 +19,21 @@ def add_arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add('--limit', type=int, default=16, metavar='N', help='images (default: 16)')
     add('--no-plain', action='store_true', help='leave the plain way, always in fp32, out')
+    add(
+        '--against',
+        metavar='REVISION',
+        help='a commit of the checkout to compare with by turns, in place of the plain way',
+    )
+    add('--rounds', type=int, default=3, metavar='N', help='runs of each with --against (default: %(default)s)')
     add('--beside', metavar='METHODS', help='methods to compare the config with, in place of the plain way')
 
 
 def main(arguments: Namespace) -> None:
     from ..configuration import config_names, dataset_bases, load_config, load_pair
 
+    if arguments.against:
+        _against(arguments)
+        return
     name, config = config_of(arguments)
     if arguments.beside:
         from ..speed.methods import costs, print_costs
@@ -38,3 +50,18 @@ def main(arguments: Namespace) -> None:
     from ..speed.against_plain import benchmark, print_benchmark
 
     print_benchmark(config, benchmark(config, arguments.limit, not arguments.no_plain))
+
+
+def _against(arguments: Namespace) -> None:
+    from ..speed.revisions import against, print_against
+
+    if arguments.beside:
+        raise BenchError('--against and --beside are two comparisons; give one')
+    config_of(arguments)  # what is wrong with it is told before anything is run
+    # All else that was given is what `test` takes, word for word.
+    own = ArgumentParser(add_help=False)
+    for option in ('--against', '--rounds', '--limit'):
+        own.add_argument(option)
+    own.add_argument('--no-plain', action='store_true')
+    _, words = own.parse_known_args(shlex.split(arguments.command)[2:])
+    print_against(against(arguments.against, [*words, '--limit', str(arguments.limit)], arguments.rounds))

@@ -6,6 +6,7 @@ import copy
 import ctypes
 import gc
 import statistics
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from ..inference.windows import Windows
 from ..methods.base import TrainingFreeSegmentor
 from ..timing import STOPWATCH, product_rate
 from .flops import Flops, flops_of_image
+from .limits import decode_seconds, memory_rate, work_of
 from .plain import plain_decide, plain_logits, plain_pamr
 
 
@@ -45,6 +47,8 @@ class Measured:
         agreement: share of pixels with equal labels.
         matrix_rate: FLOP/s of a matrix product in the model's precision, the median of this run.
         trunk_rate: FLOP/s of the trunk.
+        least: seconds that each stage would take at the rates measured beside it; see :mod:`.limits`.
+        memory_rate: bytes/s of a copy, the median of this run.
         peak: bytes above the weights at the highest point of our way.
         flops: what the first image costs.
     """
@@ -59,6 +63,8 @@ class Measured:
     agreement: float = float('nan')
     matrix_rate: float = float('nan')
     trunk_rate: float = float('nan')
+    least: dict[str, float] = field(default_factory=dict)
+    memory_rate: float = float('nan')
     peak: int = 0
     flops: Flops | None = None
     device: torch.device = field(default_factory=lambda: torch.device('cpu'))
@@ -90,7 +96,7 @@ def benchmark(config: Config, limit: int, with_plain: bool = True) -> Measured:
     batches = [list(range(first, min(first + size, count))) for first in range(0, count, size)]
 
     measured = Measured(images=count, device=device)
-    classes, rates, flops, equal, pixels = len(dataset.metainfo['classes']), [], 0, 0, 0
+    classes, rates, copies, flops, equal, pixels = len(dataset.metainfo['classes']), [], [], 0, 0, 0
     with stages_of({}) as warm_up:
         data = model.data_preprocessor(pseudo_collate([dataset[index] for index in batches[0]]))
         samples = model.predict(data['inputs'], data['data_samples'])
@@ -112,10 +118,19 @@ def benchmark(config: Config, limit: int, with_plain: bool = True) -> Measured:
                     confusion_matrix(sample.pred_sem_seg.data, sample.gt_sem_seg.data, classes).cpu()
         measured.peak = max(measured.peak, memory.above_start())
         rates.append(_matrix_rate(model, device))
-        for image in data['inputs']:
+        copies.append(memory_rate(device))
+        least = Counter(read=decode_seconds(dataset.get_data_info(index)['img_path'] for index in batch))
+        for image, sample in zip(data['inputs'], samples, strict=True):
             windows = Windows.over(tuple(image.shape[-2:]), model.window, model.stride)
             measured.windows += len(windows)
-            flops += model.backbone.trunk_flops(len(windows), model.backbone.grid(*windows.window), model.shared_depth)
+            of_trunk = model.backbone.trunk_flops(
+                len(windows), model.backbone.grid(*windows.window), model.shared_depth
+            )
+            of_method = measured.flops.method * len(windows) // measured.flops.windows
+            work = work_of(model, tuple(sample.ori_shape), of_trunk, of_method)
+            least.update(work.least_seconds(rates[-1], copies[-1]))
+            flops += of_trunk
+        measured.least = {stage: measured.least.get(stage, 0.0) + seconds for stage, seconds in least.items()}
         if reference is None:
             continue
         with stages_of(measured.plain) as plain:
@@ -127,7 +142,7 @@ def benchmark(config: Config, limit: int, with_plain: bool = True) -> Measured:
         measured.ratios.append((sum(plain.values()) + shared) / sum(ours.values()))
         measured.stitch_ratios.append(plain['stitch+decide'] / ours['stitch+decide'])
     measured.trunk_rate = flops / measured.stages['trunk']
-    measured.matrix_rate = statistics.median(rates)
+    measured.matrix_rate, measured.memory_rate = statistics.median(rates), statistics.median(copies)
     measured.agreement = equal / pixels if pixels else float('nan')
     return measured
 
@@ -135,12 +150,14 @@ def benchmark(config: Config, limit: int, with_plain: bool = True) -> Measured:
 def print_benchmark(config: Config, measured: Measured) -> None:
     """Print a benchmark run: stages, rates, memory, and the plain way beside ours."""
     console = screen()
-    table = Table('stage', *(Column(name, justify='right') for name in ('seconds', 'share', 'plain way (fp32)')))
+    columns = ('seconds', 'share', 'of its limit', 'plain way (fp32)')
+    table = Table('stage', *(Column(name, justify='right') for name in columns))
     for stage, seconds in measured.stages.items():
-        plain = measured.plain.get(stage)
+        plain, least = measured.plain.get(stage), measured.least.get(stage)
+        limit = f'{100 * least / seconds:.0f} %' if least else ''
         share = f'{100 * seconds / measured.seconds:.1f} %'
-        table.add_row(stage, f'{seconds:.3f}', share, f'{plain:.3f}' if plain is not None else '')
-    table.add_row('text, once', f'{measured.text:.3f}', '', '')
+        table.add_row(stage, f'{seconds:.3f}', share, limit, f'{plain:.3f}' if plain is not None else '')
+    table.add_row('text, once', f'{measured.text:.3f}', '', '', '')
     print_whole(console, table)
     if config.model.backbone.get('pretrained') is None:
         console.print(RANDOM_WEIGHTS, style='bold red')
@@ -153,6 +170,7 @@ def print_benchmark(config: Config, measured: Measured) -> None:
         f'{100 * measured.trunk_rate / measured.matrix_rate:.0f} % of a matrix product '
         f'({measured.matrix_rate / 1e9:.0f} GFLOP/s in this run)',
         f'{measured.flops.text} (the first, two for each multiply-add)',
+        f'limits: matrix products; decoding alone; memory at {measured.memory_rate / 1e9:.1f} GB/s in this run',
         f'everything but the trunk: {100 * (1 - measured.stages["trunk"] / measured.seconds):.1f} % of the time',
         f'peak memory above the weights: {measured.peak / 2**20:.0f} MiB',
     ]

@@ -167,6 +167,7 @@ CITYSCAPES = (
         size=11_600_000_000,
         taken=1_200_000_000,
         page=CITYSCAPES_PAGE,
+        shared=('cityscapes', 'cityscapes27'),
     ),
     Source(
         'gtFine_trainvaltest.zip',
@@ -176,6 +177,11 @@ CITYSCAPES = (
         taken=40_000_000,
         page=CITYSCAPES_PAGE,
     ),
+)
+#: COCO-Stuff's masks as they are in the archive, or converted.
+COCO27 = (
+    COCO[0],
+    replace(COCO[1], files={'val2017/*[0-9].png|val2017/*_labelTrainIds.png': 5000}, shared=('coco_stuff',)),
 )
 ADE20K = Source(
     'ADEChallengeData2016.zip',
@@ -247,6 +253,15 @@ RECIPES = {
         _STUFF,
         _OBJECT,
         Recipe(
+            'coco27',
+            'COCO of 27 classes',
+            ('coco27',),
+            COCO27,
+            converter('coco27'),
+            'coco',
+            "from COCO-Stuff's classes to 27 kinds",
+        ),
+        Recipe(
             'cityscapes',
             'Cityscapes',
             ('cityscapes',),
@@ -254,6 +269,15 @@ RECIPES = {
             converter('cityscapes'),
             'cityscapes',
             'from label ids, or polygons, to 19 train ids',
+        ),
+        Recipe(
+            'cityscapes27',
+            'Cityscapes, 27 classes',
+            ('cityscapes27',),
+            CITYSCAPES,
+            converter('cityscapes.cityscapes27'),
+            'cityscapes',
+            'from label ids, or polygons, to 27 classes',
         ),
         Recipe('ade20k', 'ADE20K', ('ade20k',), (ADE20K,), partial(as_it_is, 'ade'), 'ade20k'),
         Recipe(

@@ -12,6 +12,8 @@ for _line in _printed.getvalue().splitlines():
 
 from . import (  # noqa: E402
     ade847,  # noqa: F401
+    cityscapes27,  # noqa: F401
+    coco27,  # noqa: F401
     coco_object,  # noqa: F401
     folder,  # noqa: F401
     lists,  # noqa: F401

@@ -58,6 +58,10 @@ class ConfusionMetric(BaseMetric):
         """Score a (C, C) matrix."""
         return self.area_scores(class_areas(confusion))
 
+    def counted(self, images: Sequence[np.ndarray], classes: int) -> list[np.ndarray]:
+        """Take from images' cells what :meth:`area_scores` is of: the cells themselves, unless a metric says more."""
+        return list(images)
+
     def area_scores(self, areas: np.ndarray) -> Scores:
         """Score class areas (..., C, 3); see :func:`class_areas`."""
         return Scores.of_areas(areas)

@@ -44,8 +44,9 @@ class Images:
 
     def __init__(self, leaf: Leaf, result: Result) -> None:
         self.names = sorted(result.cells)
-        self.areas = image_areas([result.cells[name] for name in self.names], result.classes)
         self._metric = METRICS.get(leaf.config.test_evaluator.type)()
+        cells = [result.cells[name] for name in self.names]
+        self.areas = image_areas(self._metric.counted(cells, result.classes), result.classes)
 
     def __len__(self) -> int:
         return len(self.names)

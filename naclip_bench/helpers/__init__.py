@@ -1,6 +1,7 @@
 """Frozen models beside CLIP that some methods look at: what an image's patches, pixels and regions have in common."""
 
 from .base import HELPERS, Affinity, Helper, Look, build_helper
+from .prompted_sam import PromptedSAM, Prompts
 from .regions import RegionFolder, RegionHelper
 from .sam import SAM
 from .sam2 import SAM2
@@ -13,6 +14,8 @@ __all__ = [
     'Affinity',
     'Helper',
     'Look',
+    'PromptedSAM',
+    'Prompts',
     'RegionFolder',
     'RegionHelper',
     'ViT',

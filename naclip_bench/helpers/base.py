@@ -1,4 +1,4 @@
-"""What every helper is: a frozen model of a known kind, with known weights, asked for one of three things."""
+"""What every helper is: a frozen model with known weights, asked for features, affinity, regions or masks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Affinity:
 
 
 class Helper(nn.Module):
-    """A frozen model that methods look at beside CLIP; a subclass gives some of the three, and says the attributes.
+    """A frozen model that methods look at beside CLIP; a subclass gives some of it, and says the attributes.
 
     Images are RGB in 0..1: each helper has its own colors, size and precision, and brings images to them by itself.
 

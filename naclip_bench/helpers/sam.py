@@ -92,13 +92,9 @@ class SAM(Helper):
 
     @torch.no_grad()
     def affinity(self, image: Tensor) -> Affinity:
-        height, width = image.shape[1:]
-        longest = self.side / max(height, width)
-        size = (int(height * longest + 0.5), int(width * longest + 0.5))
-        resized = (as_bytes_resized(image, size)[None] - self._mean) / self._deviation
+        padded, size = padded_square(image, self.side, self._mean, self._deviation)
         grid = tuple(max(1, side // self.patch) for side in size)
-        # Zero after the colors: what the authors pad with.
-        tokens = self._before_last(F.pad(resized, (0, self.side - size[1], 0, self.side - size[0])))
+        tokens = self._before_last(padded)
         block, (rows, columns) = self.encoder.blocks[-1], tokens.shape[1:3]
         attention, decomposed = block.attn, needed('timm.models.vision_transformer_sam', 'helpers', 'SAM')
         projected = attention.qkv(block.norm1(tokens)).view(rows * columns, 3, attention.num_heads, -1)
@@ -117,6 +113,19 @@ class SAM(Helper):
             return scores[valid].float().softmax(-1)[:, valid]
 
         return Affinity(grid, value[:, valid].float(), weights)
+
+
+def padded_square(image: Tensor, side: int, mean: Tensor, deviation: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """An image (3, H, W) in 0..1 as SAM's own code prepares it: long side ``side``, normalized, padded with zeros.
+
+    Returns:
+        (1, 3, side, side), and the part (h, w) of it that is the image.
+    """
+    height, width = image.shape[1:]
+    longest = side / max(height, width)
+    size = (int(height * longest + 0.5), int(width * longest + 0.5))
+    resized = (as_bytes_resized(image, size)[None] - mean) / deviation
+    return F.pad(resized, (0, side - size[1], 0, side - size[0])), size
 
 
 def as_bytes_resized(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from huggingface_hub import hf_hub_download
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,11 +13,10 @@ from torchvision.ops import nms
 
 from ..backbones.clip import PRECISIONS
 from ..backbones.colors import NAMED
-from ..backbones.fetching import fetch
 from ..backbones.weights import check_finite, weights_hash
-from ..errors import BenchError
 from ..optional import needed
 from ..settings import Count, Probability, checked
+from .hub import find_model, read_model
 from .regions import HIGHEST, RegionHelper
 from .weights import random_weights
 
@@ -81,7 +79,8 @@ class SAM2(RegionHelper):
     @classmethod
     def check(cls, settings: dict) -> None:
         needed('transformers', 'helpers', 'SAM 2')
-        _found(settings.get('pretrained', 'facebook/sam2-hiera-large'))
+        if (pretrained := settings.get('pretrained', 'facebook/sam2-hiera-large')) is not None:
+            find_model(pretrained, 'SAM 2')
 
     @torch.no_grad()
     def regions(self, image: Tensor) -> Tensor:
@@ -136,34 +135,13 @@ def painted(masks: Tensor, size: tuple[int, int]) -> Tensor:
     return regions
 
 
-def _found(pretrained: str | Path | None) -> str | None:
-    """The folder or name that transformers loads from; what lies on the hub is fetched."""
-    if pretrained is None:
-        return None
-    place = Path(pretrained).expanduser()
-    if place.is_dir():
-        return str(place)
-    name = str(pretrained)
-    if name.count('/') != 1 or name.startswith(('.', '/', '~')):
-        raise BenchError(f'pretrained: there is no folder {name} with a SAM 2 that transformers saved')
-    for file in ('config.json', 'model.safetensors'):
-        fetch(lambda file=file: hf_hub_download(name, file), f'{file} of {name}')
-    return name
-
-
 def _load(arch: dict | None, pretrained: str | Path | None) -> nn.Module:
+    if pretrained is not None:
+        return read_model('Sam2Model', find_model(pretrained, 'SAM 2'), 'SAM 2')
     transformers = needed('transformers', 'helpers', 'SAM 2')
-    place = _found(pretrained)
-    if place is None:
-        with torch.random.fork_rng():
-            # Its position embedding is no parameter, and drawn when it is built.
-            torch.manual_seed(0)
-            model = transformers.Sam2Model(transformers.Sam2Config(**(arch or {}))).eval()
-        model.load_state_dict(random_weights(model, 'sam2.'), strict=False)
-        return model
-    try:
-        return transformers.Sam2Model.from_pretrained(place).eval()
-    except Exception as error:  # as many kinds as there are broken folders
-        raise BenchError(
-            f'pretrained: {place} holds no SAM 2 that can be read: {" ".join(str(error).split())}'
-        ) from None
+    with torch.random.fork_rng():
+        # Its position embedding is no parameter, and drawn when it is built.
+        torch.manual_seed(0)
+        model = transformers.Sam2Model(transformers.Sam2Config(**(arch or {}))).eval()
+    model.load_state_dict(random_weights(model, 'sam2.'), strict=False)
+    return model

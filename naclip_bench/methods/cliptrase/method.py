@@ -18,7 +18,7 @@ Where released code and paper differ, this follows the code; what the paper writ
   (``heads='joined'``).
 - eps and min_samples are 0.7 and 3 at 224 pixels and 1.1 and 7 at 336; the paper has the former everywhere.
 - On VOC20 patch logits are multiplied by [CLS]'s, class by class, which the paper does not mention.
-- There is no code for SAM (Table 3).
+- There is no code for SAM (Table 3): see :mod:`.prompts`.
 
 The released code segments the central square of an image at once, and in each region the most frequent *label* wins
 (``vote='labels'``, ``configs/official``). Labels of windows cannot be stitched: the common protocol uses
@@ -41,7 +41,7 @@ Choices where no code was released:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -51,13 +51,15 @@ from torch.nn import functional as F
 
 from ...backbones import Trunk, attend
 from ...errors import BenchError
-from ...helpers import Helper, build_helper
+from ...helpers import Helper, Prompts, build_helper
 from ...inference.stitch import PixelLogits
+from ...inference.windows import Windows
 from ...optional import needed
 from ...settings import Count, PositiveFloat
 from ...timing import STOPWATCH
 from ..base import TrainingFreeSegmentor
 from ..last_block import unit_values
+from .prompts import mask_regions
 from .regions import cluster_maps, clusters, local_patches, majority, patch_regions, regional_mean, regions
 from .truth import pairs_within, patch_labels
 
@@ -80,6 +82,8 @@ class CLIPtrase(TrainingFreeSegmentor):
         cluster: what is clustered, ``attention`` (the rows of W) or ``features``; None for no clustering.
         cluster_layer: block whose correlations W are, from 2; None: the one before ``layer``.
         helper: a :class:`Helper` whose features W is of in the place of a block's, or the arguments of one (Table 5).
+        sam: a :class:`Helper` that gives masks by points, which are the regions then, or the arguments of one
+            (Table 3): ``dict(type='PromptedSAM')``.
         correlation: measure of W, ``cosine`` or ``product``.
         heads: measured ``apart`` and averaged, or ``joined`` (eq. 14).
         unit_rows: cluster the rows of W at unit length (eq. 4).
@@ -102,6 +106,7 @@ class CLIPtrase(TrainingFreeSegmentor):
         cluster: Literal['attention', 'features'] | None = 'attention',
         cluster_layer: int | None = None,
         helper: Helper | dict | None = None,
+        sam: Helper | dict | None = None,
         correlation: Literal['cosine', 'product'] = 'cosine',
         heads: Literal['apart', 'joined'] = 'apart',
         unit_rows: bool = False,
@@ -132,8 +137,11 @@ class CLIPtrase(TrainingFreeSegmentor):
                 "CLIPtrase: a helper's features are clustered by cluster='attention', and have no [CLS] to denoise by: "
                 "denoise=False, or 'patches'"
             )
+        if sam is not None and not (cluster and vote == 'labels'):
+            raise BenchError("CLIPtrase: SAM's masks are regions of clusters that vote on labels: vote='labels'")
         self.changed_blocks = blocks - layer + 1
         self.helper = build_helper(helper) if helper is not None else None
+        self.sam = build_helper(sam, 'model.sam') if sam is not None else None
         if self.helper:
             self.looks_at = (('helper', 'tokens'),)
         elif cluster and cluster_layer < layer:
@@ -222,16 +230,23 @@ class CLIPtrase(TrainingFreeSegmentor):
             labels[kept] = clusters(points[kept], self.eps, self.min_samples)
         return labels
 
-    def maps(self, tokens: Tensor, trunk: Trunk) -> list[Tensor]:
-        """Draw the clusters' maps of each window, on the CPU; see :func:`cluster_maps`."""
+    def clustered(self, tokens: Tensor, trunk: Trunk) -> Iterator[tuple[Tensor, Tensor]]:
+        """Cluster each window's patches, on the CPU: (h * w,) from 0, -1 for noise, and the rows of W."""
         weights = self.patch_correlations(trunk).cpu()
         points = weights if self.cluster == 'attention' else F.normalize(tokens[:, 1:], dim=-1).cpu()
         if self.unit_rows:
             points = F.normalize(points, dim=-1)
-        grid = tuple(self.seen(trunk, 'helper', 'tokens').shape[-2:]) if self.helper else trunk.grid
-        return [
-            cluster_maps(self.clusters_of(own, rows), rows, grid) for own, rows in zip(points, weights, strict=True)
-        ]
+        for own, rows in zip(points, weights, strict=True):
+            yield self.clusters_of(own, rows), rows
+
+    def cluster_grid(self, trunk: Trunk) -> tuple[int, int]:
+        """Tell rows and columns of the patches that are clustered."""
+        return tuple(self.seen(trunk, 'helper', 'tokens').shape[-2:]) if self.helper else trunk.grid
+
+    def maps(self, tokens: Tensor, trunk: Trunk) -> list[Tensor]:
+        """Draw the clusters' maps of each window, on the CPU; see :func:`cluster_maps`."""
+        grid = self.cluster_grid(trunk)
+        return [cluster_maps(labels, rows, grid) for labels, rows in self.clustered(tokens, trunk)]
 
     def match(self, tokens: Tensor, text: Tensor, trunk: Trunk) -> Tensor:
         logits = super().match(tokens, text, trunk)
@@ -243,17 +258,39 @@ class CLIPtrase(TrainingFreeSegmentor):
         return logits
 
     def notes(self, tokens: Tensor, trunk: Trunk) -> Sequence[Tensor | None]:
+        if self.sam:
+            grid = self.cluster_grid(trunk)
+            return [labels.unflatten(0, grid) for labels, _ in self.clustered(tokens, trunk)]
         if self.cluster and self.vote == 'labels':
             return self.maps(tokens, trunk)
         return super().notes(tokens, trunk)
+
+    def image_logits(
+        self,
+        patches: Tensor,
+        notes: Sequence[Tensor | None],
+        windows: Windows,
+        size: tuple[int, int],
+        image: Tensor,
+        whole: Mapping[str, Prompts],
+    ) -> PixelLogits:
+        if self.sam:
+            clusters = notes[0]
+            seen = (side * self.backbone.patch for side in patches.shape[-2:])
+            patch = tuple(side / count for side, count in zip(seen, clusters.shape, strict=True))
+            with STOPWATCH.stage('helper', patches.device):
+                notes = [mask_regions(clusters, whole['sam'], patch, size)]
+        return super().image_logits(patches, notes, windows, size, image, whole)
 
     def decide(self, logits: PixelLogits) -> Tensor:
         labels = super().decide(logits)
         if self.vote == 'logits' or not self.cluster:
             return labels
-        (maps,) = logits.notes
-        if not len(maps):
+        (found,) = logits.notes
+        if not len(found):
             return labels
         with STOPWATCH.stage('stitch+decide', labels.device):
-            shared = regions(maps, logits.size).to(labels.device)
-            return majority(labels, shared, len(self.vocabulary), self.background)
+            shared = (found if self.sam else regions(found, logits.size)).to(labels.device)
+            # What is in no mask has a vote of its own, which is not asked.
+            voted = majority(labels, shared + 1, len(self.vocabulary), self.background)
+            return torch.where(shared < 0, labels, voted)

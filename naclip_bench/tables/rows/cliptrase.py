@@ -22,6 +22,9 @@ VOC20_OF_CLIP = (
     '41.06 (Table 7) and 67.77 (Table 4) for CLIP on VOC20'
 )
 VOC20_OF_SCLIP = 'VOC20 without the weight of [CLS] that the released code has there; the paper does not say'
+SAM = (
+    'its code was not released: SAM ViT-B, 16 points of a cluster and 16 of the others, one mask each (docs/methods.md)'
+)
 BY_NAMES = 'a class is found by the names of what it is made of, at 336 pixels; the paper gives neither names nor size'
 MATCHED = (
     "the same labels, scored as the others' clusters are: each becomes the class that it shares most pixels with, one "
@@ -126,7 +129,7 @@ def tables() -> list[TableSpec]:
             (
                 Row('CLIP', 'size=336', **runs(LARGE, **CLIP, **PLAIN), remark=VOC20_OF_CLIP),
                 Row('SCR+PC+D', 'size=336', **runs(LARGE), remark=PC459),
-                Row('SCR+D+SAM', 'size=336', cited=f'needs SAM; {NO_CODE}'),
+                Row('SCR+D+SAM', 'size=336', **runs(LARGE, model__sam__type='PromptedSAM'), remark=SAM),
             ),
         ),
         TableSpec('cliptrase/table4', 'forms of the correlation', table4),

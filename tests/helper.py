@@ -27,6 +27,27 @@ TINY_SAM = dict(
     pretrained=None,
 )
 
+#: Settings of a whole SAM, as transformers builds it, of 8 x 8 places.
+TINY_PROMPTED_SAM = dict(
+    type='PromptedSAM',
+    arch=dict(
+        vision_config=dict(
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            image_size=128,
+            output_channels=16,
+            window_size=3,
+            global_attn_indexes=[1],
+            num_pos_feats=8,
+            mlp_dim=64,
+        ),
+        prompt_encoder_config=dict(hidden_size=16, image_size=128, mask_input_channels=4),
+        mask_decoder_config=dict(hidden_size=16, mlp_dim=32, num_attention_heads=2, iou_head_hidden_dim=16),
+    ),
+    pretrained=None,
+)
+
 
 def tiny_helper(patch=8, **settings):
     """Settings of a small DINO with random weights."""

@@ -13,6 +13,7 @@ from naclip_bench.vocabulary import Vocabulary
 MATERIALS = ['materials24', 'materials25']
 BENCHMARKS = ['voc21', 'voc20', 'pc60', 'pc59', 'coco_object', 'coco_stuff', 'cityscapes', 'ade20k']
 LARGE = ['pc459', 'ade847']
+UNSUPERVISED = ['coco27', 'cityscapes27']
 WITH_BACKGROUND = {'voc21', 'pc60', 'coco_object'}
 
 
@@ -77,9 +78,9 @@ def test_command_line_settings_reach_the_config():
 
 def test_catalog_is_read_from_the_configs():
     everything = catalog()
-    assert {row[0] for row in everything['datasets']} == {*BENCHMARKS, *LARGE, *MATERIALS}
-    keys = {row[0] for row in everything['methods']}
-    assert {f'{key}_{benchmark}' for key in keys for benchmark in BENCHMARKS + LARGE + MATERIALS} <= set(config_names())
+    assert {row[0] for row in everything['datasets']} == {*BENCHMARKS, *LARGE, *UNSUPERVISED, *MATERIALS}
+    keys, datasets = ({row[0] for row in everything[kind]} for kind in ('methods', 'datasets'))
+    assert {f'{key}_{benchmark}' for key in keys for benchmark in datasets} <= set(config_names())
     assert all(len(row[2]) > 20 for row in everything['methods']), 'a method without its paper'
     assert ('openai', 'ViT-B-16-quickgelu') in everything['weights']
 

@@ -82,13 +82,14 @@ def test_predictions(min_samples):
 
     _, trunk = model.window_tokens(IMAGE)
     labels = DBSCAN(eps=0.2, min_samples=min_samples).fit(model.patch_correlations(trunk)[0].numpy()).labels_
-    places = [(16 * (i % 4) + 8, 16 * (i // 4) + 8) for i in range(24)]
+    known = [((16 * (i % 4) + 8, 16 * (i // 4) + 8), own) for i, own in enumerate(labels.tolist())]
     expected = alone.clone()
     if min_samples == 2:
         prompts = []
         for cluster in range(labels.max() + 1):
             sides = [
-                [p for p, own in zip(places, labels, strict=True) if (own == cluster) is of] for of in (True, False)
+                [place for place, own in known if own == cluster],
+                [place for place, own in known if own not in (cluster, -1)],
             ]
             sides = [[side[i * len(side) // 16] for i in range(16)] if len(side) > 16 else side for side in sides]
             prompts.append(tuple(torch.tensor(side, dtype=torch.float32).view(-1, 2) for side in sides))

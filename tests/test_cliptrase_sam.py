@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 import torch
 from golden import TINY, random_image
-from helper import TINY_PROMPTED_SAM
+from helper import TINY_PROMPTED_SAM, TINY_SAM
 from safetensors.torch import save_file
 from sklearn.cluster import DBSCAN
 
@@ -109,6 +109,11 @@ def test_predictions(min_samples):
 def test_masks_are_regions_of_clusters_that_vote_on_labels(settings):
     with pytest.raises(BenchError, match=r"SAM's masks are regions of clusters that vote on labels: vote='labels'"):
         cliptrase(sam=TINY_PROMPTED_SAM, **settings)
+
+
+def test_an_encoder_alone_gives_no_masks():
+    with pytest.raises(BenchError, match=r"model\.sam must give masks of points: type='PromptedSAM'"):
+        cliptrase(sam=TINY_SAM)
 
 
 # ---- SAM

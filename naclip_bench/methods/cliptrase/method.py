@@ -51,7 +51,7 @@ from torch.nn import functional as F
 
 from ...backbones import Trunk, attend
 from ...errors import BenchError
-from ...helpers import Helper, Prompts, build_helper
+from ...helpers import Helper, PromptedSAM, Prompts, build_helper
 from ...inference.stitch import PixelLogits
 from ...inference.windows import Windows
 from ...optional import needed
@@ -142,6 +142,8 @@ class CLIPtrase(TrainingFreeSegmentor):
         self.changed_blocks = blocks - layer + 1
         self.helper = build_helper(helper) if helper is not None else None
         self.sam = build_helper(sam, 'model.sam') if sam is not None else None
+        if self.sam and not isinstance(self.sam, PromptedSAM):
+            raise BenchError("CLIPtrase: model.sam must give masks of points: type='PromptedSAM'")
         if self.helper:
             self.looks_at = (('helper', 'tokens'),)
         elif cluster and cluster_layer < layer:

@@ -8,7 +8,7 @@ that points of one cluster are background points of the others; the vote in each
   on few. They are taken evenly from the patches row by row.
 - Patches that DBSCAN leaves as noise are no points; where all are, no label changes.
 - SAM gives one mask a cluster (``multimask_output=False``), as many points leave little doubt.
-- Where masks overlap, the highest logit wins, the first of equals. What no mask covers keeps its label.
+- Where masks overlap, the highest logit wins. What no mask covers keeps its label.
 """
 
 from __future__ import annotations

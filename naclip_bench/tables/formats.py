@@ -73,6 +73,7 @@ def print_plan(plan: Plan, options: Options) -> None:
     runs = [cell for cell in plan.cells if cell.leaves]
     cited = sum(bool(cell.row.cited) for cell in plan.cells)
     formulas = sum(cell.closed_form is not None for cell in plan.cells)
+    later = sum(cell.row.lacks(cell.dataset) is not None for cell in plan.cells)
     names = ('image pass', 'leaves', 'images', 'trunk passes', 'windows', 'each leaf alone')
     table = Table(names[0], *(Column(name, justify='right') for name in names[1:]))
     estimates = [estimate(pass_, options) for pass_ in plan.passes]
@@ -84,7 +85,7 @@ def print_plan(plan: Plan, options: Options) -> None:
         print_whole(console, table)
     console.print(
         f'{len(plan.cells)} cells: {len(runs)} to run, as {len(plan.leaves)} leaves in {len(plan.passes)} image '
-        f'passes; {formulas} by a formula; {cited} cited; {len(plan.cells) - len(runs) - formulas - cited} not run here'
+        f'passes; {formulas} by a formula; {cited} cited; {later} once another command has run (below)'
     )
     windows, separate = (sum(getattr(of, name) for of in estimates) for name in ('windows', 'separate'))
     if windows:

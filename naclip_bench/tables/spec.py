@@ -105,9 +105,7 @@ class TableSpec:
         for row in rows:
             for dataset in row.first:
                 if lacking := row.lacks(dataset):
-                    notes.append(
-                        f'{self.label(row)}: on {dataset} once there is {lacking.file}, by: {lacking.command}'
-                    )
+                    notes.append(f'{self.label(row)}: on {dataset} once there is {lacking.file}, by: {lacking.command}')
         remarks = _grouped((row.remark, self.label(row)) for row in rows)
         return notes + [f'{labels}: {remark}.' for remark, labels in remarks.items()]
 

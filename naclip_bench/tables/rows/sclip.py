@@ -125,6 +125,6 @@ def tables() -> list[TableSpec]:
                 )
                 for number, (short, window, stride) in enumerate(sizes, 1)
             ),
-            note='"flops" is the paper\'s.',
+            note='Ours of "flops" is counted, of a square image.',
         ),
     ]

@@ -122,6 +122,11 @@ class Block:
     def title(self) -> str:
         return f'{self.spec.key}: {self.spec.title} ({self.metric})'
 
+    @property
+    def has_paper(self) -> bool:
+        """The table is a paper's."""
+        return any(number.paper is not None for number in self.numbers())
+
     def numbers(self) -> Iterable[Number]:
         return (number for line in self.lines for number in line.numbers.values())
 

@@ -79,6 +79,11 @@ def test_command(image_file, tiny_arch, tmp_path, capfd):
     given += ['--cfg-options', f'model.backbone.arch={tiny_arch}']
     assert run_here(capfd, given, COMMAND.with_name('figure.py')).code == 0
     assert (tmp_path / 'figure.svg').read_bytes() == drawn[1].read_bytes()
-    for more, message in ((('--point', '3;4'), '"3;4" is not X,Y'), (('--short-side', 0), '--short-side is 0')):
+    mistakes = {
+        ('--point', '3;4'): '"3;4" is not X,Y',
+        ('--short-side', 0): '--short-side is 0',
+        ('--image', 'b.png'): '--image does not go',
+    }
+    for more, message in mistakes.items():
         outcome = attention(*more)
         assert outcome.code == 1 and message in outcome.stderr and outcome.stderr.count('\n') == 1

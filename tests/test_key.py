@@ -412,8 +412,8 @@ def test_a_table_checks_everything_before_it_starts(bench, capfd):
 
 def test_a_leaf_whose_helper_is_not_there_does_not_keep_the_others(bench):
     """Those of the same images, with --keep-going; else nothing is run."""
-    helper = dict(type='ViT', arch='vit_base_patch8_224', pretrained='nowhere.pth')
-    lacking = tiny_leaf(bench, 'proxyclip_voc21', model__helper=helper)
+    lacking = tiny_leaf(bench, 'proxyclip_voc21')
+    lacking.config.model.helper.pretrained = 'nowhere.pth'
     whole = tiny_leaf(bench, 'naclip_voc21')
     passes, store = passes_of([lacking, whole]), Store(bench.folder / 'store')
     assert len(passes) == 1

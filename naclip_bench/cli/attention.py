@@ -1,4 +1,4 @@
-"""Draw where a patch of an image looks: "figure attention" of one file.
+"""Draw where a patch of an image looks ("figure attention").
 
 naclip-bench attention photo.jpg --point 210,140 --method naclip,sclip,clip
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from ..errors import BenchError
 from . import figure
 
 
@@ -17,5 +18,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def main(arguments: Namespace) -> None:
+    if arguments.image:
+        raise BenchError(f'--image does not go with an image that is named already, {arguments.file}')
     arguments.image = [arguments.file]
     figure.main(arguments)

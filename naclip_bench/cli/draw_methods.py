@@ -1,4 +1,4 @@
-"""Draw what several methods make of images: "figure sheet" of a dataset.
+"""Draw what methods make of a dataset's images ("figure sheet").
 
 naclip-bench draw methods voc21 --method clip,sclip,naclip --limit 4
 naclip-bench draw methods my_config.py --method sclip,naclip
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from ..errors import BenchError
 from . import figure
 
 
@@ -18,5 +19,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def main(arguments: Namespace) -> None:
+    if arguments.dataset:
+        raise BenchError(f'--dataset does not go with a dataset that is named already, {arguments.of}')
     arguments.dataset = arguments.of
     figure.main(arguments)

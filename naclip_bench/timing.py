@@ -18,7 +18,14 @@ STAGES = ('read', 'text', 'trunk', 'helper', 'method', 'stitch+decide', 'refine'
 
 
 class Stopwatch:
-    """Seconds a stage; on a GPU they are the device's own, read from events without waiting for it."""
+    """Seconds a stage; on a GPU they are the device's own, read from events without waiting for it.
+
+    Attributes:
+        meter: tells the operations that were done so far, while they are counted; None: they are not.
+        operations: a stage, since :meth:`reset`.
+    """
+
+    meter: Callable[[], int] | None = None
 
     def __init__(self) -> None:
         self.reset()
@@ -26,6 +33,7 @@ class Stopwatch:
     def reset(self) -> None:
         self._seconds: dict[str, float] = defaultdict(float)
         self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+        self.operations: dict[str, int] = defaultdict(int)
 
     def add(self, stage: str, seconds: float) -> None:
         self._seconds[stage] += seconds
@@ -33,6 +41,14 @@ class Stopwatch:
     @contextmanager
     def stage(self, name: str, device: torch.device | None = None) -> Iterator[None]:
         """Time a block of work as ``name``; work on a CUDA ``device`` is bracketed with events."""
+        before = self.meter() if self.meter else 0
+        with self._timed(name, device):
+            yield
+        if self.meter:
+            self.operations[name] += self.meter() - before
+
+    @contextmanager
+    def _timed(self, name: str, device: torch.device | None) -> Iterator[None]:
         if device is not None and device.type == 'cuda':
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             start.record()

@@ -67,12 +67,23 @@ def test_command(image_file, tiny_arch, tmp_path, capfd):
         given += ['--cfg-options', f'model.backbone.arch={tiny_arch}']
         return run_here(capfd, given, COMMAND.with_name('attention.py'))
 
-    out = tmp_path / 'new' / 'out.png'
-    outcome = attention('--out', out)
-    assert (outcome.code, outcome.stdout, outcome.stderr) == (0, f'{out}\n', '')
-    with Image.open(out) as drawn:
-        assert drawn.width > drawn.height
-    outcome = attention('--out', tmp_path / 'a.bmp')
-    assert outcome.code == 1 and 'must end in .png' in outcome.stderr and outcome.stderr.count('\n') == 1
-    outcome = attention('--point', '3;4')
-    assert outcome.code == 1 and '"3;4" is not X,Y' in outcome.stderr
+    out = tmp_path / 'new' / 'out'
+    outcome = attention('--out', out.with_suffix('.png'), '--short-side', 64)
+    drawn = [out.with_suffix(suffix) for suffix in ('.png', '.svg')]
+    assert (outcome.code, outcome.stdout.split(), outcome.stderr) == (0, [*map(str, drawn)], '')
+    with Image.open(drawn[0]) as image:
+        assert image.width > image.height
+    # The same as a figure.
+    given = ['attention', '--image', image_file, '--point', '30,30', '--method', 'naclip,clip', '--pretrained', 'none']
+    given += ['--show', 'points', '--short-side', 64, '--out', tmp_path / 'figure']
+    given += ['--cfg-options', f'model.backbone.arch={tiny_arch}']
+    assert run_here(capfd, given, COMMAND.with_name('figure.py')).code == 0
+    assert (tmp_path / 'figure.svg').read_bytes() == drawn[1].read_bytes()
+    mistakes = {
+        ('--point', '3;4'): '"3;4" is not X,Y',
+        ('--short-side', 0): '--short-side is 0',
+        ('--image', 'b.png'): '--image does not go',
+    }
+    for more, message in mistakes.items():
+        outcome = attention(*more)
+        assert outcome.code == 1 and message in outcome.stderr and outcome.stderr.count('\n') == 1

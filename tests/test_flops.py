@@ -3,10 +3,11 @@
 import pytest
 import torch
 from golden import TINY, random_image
+from helper import with_tiny_helpers
 from mmseg.registry import MODELS
 
 from naclip_bench.configuration import load_config, method_bases
-from naclip_bench.helpers import HELPERS
+from naclip_bench.helpers import HELPERS, RegionHelper
 from naclip_bench.speed.flops import counted, flops_of_config, flops_of_image
 from naclip_bench.vocabulary import Vocabulary
 
@@ -20,7 +21,12 @@ def config(method, **settings):
     found = load_config(f'{method}_voc20')
     found.model.update(window=64, stride=32, **settings)
     found.model.backbone.arch = TINY
+    with_tiny_helpers(found.model)
     return found
+
+
+def built(of):
+    return MODELS.build(dict(of.model, backbone=dict(arch=TINY, pretrained=None)))
 
 
 def closed_form(backbone, blocks):
@@ -37,7 +43,7 @@ def head_and_match(backbone):
 def test_clip_costs_what_the_formula_says():
     """Two operations a multiply-add; 2 x 3 windows in an image of 96 x 120."""
     of = config('clip')
-    backbone = MODELS.build(dict(of.model, backbone=dict(arch=TINY, pretrained=None))).backbone
+    backbone = built(of).backbone
     blocks = len(backbone.blocks)
     found = flops_of_config(of, (96, 120))
     assert found.windows == 2 * 3
@@ -58,17 +64,18 @@ def test_clip_costs_what_the_formula_says():
 )
 def test_methods_cost_what_their_last_block_says(method, last_block):
     of = config(method)
-    backbone = MODELS.build(dict(of.model, backbone=dict(arch=TINY, pretrained=None))).backbone
+    backbone = built(of).backbone
     assert flops_of_config(of, (64, 64)).method == 2 * (last_block + head_and_match(backbone))
 
 
-@pytest.mark.parametrize(
-    'method', sorted(method for method in method_bases() if not {*config(method).model} & {*HELPERS})
-)
+WITH_HELPERS = sorted(method for method in method_bases() if {*config(method).model} & {*HELPERS})
+
+
+@pytest.mark.parametrize('method', sorted({*method_bases()} - {*WITH_HELPERS}))
 def test_every_method_is_counted(method):
     """An image costs its windows, and its trunk what the formula says, attention maps that are looked at on top."""
     of = config(method)
-    model = MODELS.build(dict(of.model, backbone=dict(arch=TINY, pretrained=None)))
+    model = built(of)
     one, four = flops_of_config(of, (64, 64)), flops_of_config(of, (96, 96))
     assert (one.windows, four.windows) == (1, 4)
     assert (four.trunk, four.method) == (4 * one.trunk, 4 * one.method)
@@ -77,9 +84,75 @@ def test_every_method_is_counted(method):
     assert one.method > 0
 
 
+def of_helper(patches, patch=8, width=96, blocks=12):
+    """Multiply-adds of the small DINO on one window."""
+    block = 12 * (patches + 1) * width**2 + 2 * (patches + 1) ** 2 * width
+    return patches * 3 * patch**2 * width + blocks * block
+
+
+def test_proxyclip_costs_what_its_last_block_and_its_helper_say():
+    """Of one window of 4 x 4 patches, which are 8 x 8 of the helper's."""
+    of = config('proxyclip')
+    backbone, patches = built(of).backbone, 8 * 8
+    found = flops_of_config(of, (64, 64))
+    assert found.helper == 2 * of_helper(patches)
+    gathered = patches**2 * 96 + patches**2 * WIDTH + patches * WIDTH**2
+    matched = patches * backbone.embed_dim * (WIDTH + len(Vocabulary('voc20').queries))
+    assert found.method == 2 * (3 * PROJECTION + gathered + matched)
+
+
+@pytest.mark.parametrize('method', WITH_HELPERS)
+def test_every_method_with_a_helper_is_counted(method):
+    """Trunk and windows of the helper an image of four windows; what sees whole images is counted whole."""
+    of = config(method)
+    model = built(of)
+    one, four = flops_of_config(of, (64, 64)), flops_of_config(of, (96, 96))
+    assert (one.windows, four.windows) == (1, 4)
+    assert four.trunk == 4 * one.trunk == 4 * model.backbone.trunk_flops(1, (4, 4), model.shared_depth)
+    seen = (64 // model.helper.patch) ** 2
+    # Of queries, keys and values alone are projected in the last block.
+    last = of_helper(seen, model.helper.patch, blocks=1) - of_helper(seen, model.helper.patch, blocks=0)
+    projected = 3 * (seen + 1) * 96**2
+    dino = of_helper(seen, model.helper.patch) - (last - projected if model.looks_at[0][1] != 'tokens' else 0)
+    sam = 'sam' in model.helpers
+    assert (four.helper > 8 * dino) if sam else (four.helper == 8 * dino)
+    assert one.method > 0 and four.method > 2 * one.method
+
+
+def test_a_sparse_product_multiplies_its_entries_alone():
+    graph = torch.eye(50).index_put((torch.tensor([0, 0]), torch.tensor([7, 9])), torch.tensor(1.0)).to_sparse_csr()
+    assert counted(lambda: graph @ torch.randn(50, 3))[1] == 2 * 52 * 3
+    assert counted(lambda: torch.randn(50, 50) @ torch.randn(50, 3))[1] == 2 * 50 * 50 * 3
+
+
+@MODELS.register_module()
+class MultipliedRegions(RegionHelper):
+    """Region maps that cost ten thousand operations, and are kept."""
+
+    arch, weights_name, weights_hash, random_weights = 'drawn', 'drawn', 'drawn', False
+
+    def regions(self, image):
+        torch.ones(10, 50) @ torch.ones(50, 10)
+        return torch.ones(image.shape[1:], dtype=torch.int64)
+
+
+def test_region_maps_are_counted_whatever_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv('NACLIP_BENCH_CACHE', str(tmp_path))
+    of = config('corrclip')
+    drawn = flops_of_config(of, (64, 64))
+    of.model.regions = dict(type='MultipliedRegions')
+    model, image = built(of), random_image(64, 64)[0]
+    before = flops_of_image(model, image)
+    assert not (tmp_path / 'regions').exists()
+    model.predict([image])
+    assert (tmp_path / 'regions').exists()
+    assert flops_of_image(model, image) == before
+    assert before.helper == drawn.helper + 10_000
+
+
 def test_an_image_is_counted_window_by_window():
     of = config('naclip', window_batch=4)
-    model = MODELS.build(dict(of.model, backbone=dict(arch=TINY, pretrained=None)))
+    model = built(of)
     assert flops_of_image(model, random_image(96, 120)[0]) == flops_of_config(of, (96, 120))
 
 

@@ -410,6 +410,22 @@ def test_a_table_checks_everything_before_it_starts(bench, capfd):
     assert 'naclip/table4' in outcome.stdout and len(list((bench.folder / 'store').glob('*.npz'))) == 2
 
 
+def test_a_leaf_whose_helper_is_not_there_does_not_keep_the_others(bench):
+    """Those of the same images, with --keep-going; else nothing is run."""
+    lacking = tiny_leaf(bench, 'proxyclip_voc21')
+    lacking.config.model.helper.pretrained = 'nowhere.pth'
+    whole = tiny_leaf(bench, 'naclip_voc21')
+    passes, store = passes_of([lacking, whole]), Store(bench.folder / 'store')
+    assert len(passes) == 1
+    with pytest.raises(BenchError, match=r'nowhere\.pth'):
+        run(passes, Selection(), store)
+    told = []
+    results = run(passes, Selection(), store, keep_going=True, skip=lambda of, error: told.append((of, str(error))))
+    assert [*results] == [whole]
+    ((left_out, error),) = told
+    assert left_out.leaves == [lacking] and 'nowhere.pth' in error
+
+
 def test_a_pass_that_fails_midway_leaves_a_report_of_the_others(bench, capfd, monkeypatch):
     arguments = bench.arguments(
         '--datasets', 'voc21', config='naclip/table4', work_dir=bench.folder, without=('--work-dir',)

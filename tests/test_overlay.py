@@ -206,17 +206,17 @@ def test_overlay_of_an_image_that_its_exif_data_rotate(tmp_path, capfd):
 
 
 def test_methods_side_by_side(tmp_path, capfd):
+    """The command of that name is the figure "sheet"."""
     bench = TinyBench(tmp_path, classes=(0, 3, 15, 18), count=2)
-    command = COMMAND.with_name('draw_methods.py')
-    given = bench.arguments(
-        '--method', 'sclip,naclip', '--out', str(tmp_path / 'drawn'), config='voc21', without=('--work-dir', '--store')
-    )
-    outcome = run_here(capfd, given, command)
-    assert outcome.code == 0 and outcome.stderr.startswith('RANDOM WEIGHTS')
-    assert outcome.stdout.split() == [str(tmp_path / 'drawn' / f'{name}.png') for name in bench.names]
-    with Image.open(tmp_path / 'drawn' / 'p1.png') as canvas:
-        assert 2 * 96 * 5 < canvas.width < 2 * 96 * 5 + 60 and canvas.height > 2 * 64 * 5
-        assert (pixels_of(canvas)[0] == RED).all()
+    drawn = {}
+    for tool, *words in (('draw_methods', 'voc21'), ('figure', 'sheet', '--dataset', 'voc21')):
+        more, without = ('--method', 'sclip,naclip', '--out', str(tmp_path / tool)), ('--work-dir', '--store')
+        given = [*words, *bench.arguments(*more, without=without)[1:]]
+        outcome = run_here(capfd, given, COMMAND.with_name(f'{tool}.py'))
+        files = [tmp_path / f'{tool}.{suffix}' for suffix in ('png', 'svg')]
+        assert (outcome.code, outcome.stdout.split(), outcome.stderr) == (0, [*map(str, files)], '')
+        drawn[tool] = files[1].read_bytes()
+    assert drawn['draw_methods'] == drawn['figure'] and b'RANDOM WEIGHTS' in drawn['figure']
 
 
 def test_class_names_are_text_and_no_markup(tmp_path, capfd):

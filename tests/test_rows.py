@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from test_report import compared, report_of
 
+from naclip_bench.configuration import load_config, parse_settings
 from naclip_bench.errors import BenchError
 from naclip_bench.evaluation.record import short_side
 from naclip_bench.tables import formats, papers
@@ -43,7 +44,14 @@ def remark_of(table: str, row: str, settings: str = '') -> str:
 
 def test_every_value_that_the_papers_print_is_run_computed_or_cited_with_a_reason():
     plan = make_plan(list(TABLES.values()), Options())
-    assert all(bool(cell.leaves) + (cell.closed_form is not None) + bool(cell.row.cited) == 1 for cell in plan.cells)
+    first = [cell for cell in plan.cells if cell.row.lacks(cell.dataset)]
+    ways = (
+        bool(cell.leaves) + (cell.closed_form is not None) + bool(cell.row.cited) + (cell in first)
+        for cell in plan.cells
+    )
+    assert set(ways) == {1}
+    # No other row waits for what the suite makes.
+    assert {(cell.table, cell.row.name) for cell in first} <= {('sclip/table2', 'Learned projection')}
     assert not [cell for cell in plan.cells if cell.row.cited and len(cell.row.cited) < 10]
 
 
@@ -153,6 +161,58 @@ def test_random_projections_are_the_mean_of_five_seeds():
     assert len(report.results()) == 6
     with pytest.raises(BenchError, match='is the mean of 5 runs'):
         compared(['sclip/table2'], ['Random projection n=4', 'Default'])
+
+
+def test_the_learned_projection_is_run_once_it_is_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = Options(rows=('Learned projection',))
+    plan = make_plan(find_tables(['sclip/table2']), options)
+    assert [cell.dataset for cell in plan.cells] == ['voc21', 'pc59', 'coco_stuff'] and not plan.leaves
+    print_plan(plan, options)
+    said = ' '.join(capsys.readouterr().out.split())
+    assert '3 once another command has run' in said
+    assert 'naclip-bench learn sclip_pc59 --out work_dirs/projections/pc59.safetensors' in said
+    file = tmp_path / 'work_dirs' / 'projections' / 'voc21.safetensors'
+    file.parent.mkdir(parents=True)
+    file.touch()
+    (model,) = (leaf.config.model for leaf in make_plan(find_tables(['sclip/table2']), options).leaves)
+    assert (model.attention, model.projection) == ('learned', 'work_dirs/projections/voc21.safetensors')
+    report = report_of('sclip/table2', options=options)
+    found = {entry['dataset']: (entry['how'], entry['ours'] is None) for entry in formats.entries(report)}
+    assert found == {'voc21': ('run', False), 'pc59': ('not run', True), 'coco_stuff': ('not run', True)}
+    notes = ' '.join(report.blocks[0].notes())
+    assert 'sclip_pc59' in notes and 'sclip_voc21' not in notes
+
+
+def test_what_is_to_be_run_first_names_configs_and_settings_that_there_are():
+    (row,) = (row for row in TABLES['sclip/table2'].rows if row.first)
+    for dataset, first in row.first.items():
+        words = first.command.split()
+        assert words[:4] == ['naclip-bench', 'learn', f'sclip_{dataset}', '--out'] and words[4] == first.file
+        settings = parse_settings(words[words.index('--cfg-options') + 1 :])
+        dataset_of = load_config(words[2], cfg_options=settings).test_dataloader.dataset
+        assert 'train' in (dataset_of.get('ann_file') or dataset_of.data_prefix.img_path)
+
+
+def test_cliptrase_within_the_truth_and_with_dinov2():
+    (leaf,) = cell_of('cliptrase/table4', 'COS(x_i,x_j), j in GT', 'pc59').leaves
+    (beside,) = cell_of('cliptrase/table4', 'COS(x_i,x_j)', 'pc59').leaves
+    steps = list(beside.config.test_dataloader.dataset.pipeline)
+    steps[-1:-1] = [dict(type='MaskBesideImage')]
+    assert leaf.config.test_dataloader.dataset.pipeline == steps
+    assert leaf.config.model == {**beside.config.model, 'within': 'truth'}
+    dinov2, ours = (model_of('cliptrase/table5', row, 'voc20') for row in ('CLIPtrase + DINOv2', 'CLIPtrase'))
+    assert (dinov2.helper.pretrained, dinov2.denoise) == ('lvd142m', False)
+    assert {key for key in dinov2 if dinov2[key] != ours.get(key)} == {'helper', 'denoise'}
+
+
+def test_naclips_equations_that_have_no_values_are_rows():
+    for row, attention in (('N-Only, unscaled', 'gaussian'), ('Vanilla + Gaussian', 'qk_gaussian')):
+        cell = cell_of('naclip/table3', row, 'voc21')
+        assert cell.paper is None
+        (leaf,) = cell.leaves
+        assert (leaf.config.model.attention, leaf.config.model.arch) == (attention, 'vanilla')
+        assert 'eq.' in remark_of('naclip/table3', row)
 
 
 def test_naclip_has_voc_whole_with_pamr_and_both_without():

@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import BenchError, CommandParser, say
 from .arguments import add_data_root, add_model_arguments, add_part, options_of, settings_of
-from .attention import point
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mmengine.config import Config
 
@@ -76,6 +75,14 @@ def listed(kind: Callable[[str], object]) -> Callable[[str], list]:
     return parse
 
 
+def point(text: str) -> tuple[int, int]:
+    try:
+        x, y = map(int, text.split(','))
+    except ValueError:
+        raise ArgumentTypeError(f'"{text}" is not X,Y in whole pixels') from None
+    return x, y
+
+
 # ---- options
 
 
@@ -86,9 +93,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         name: names.add_parser(name, help=about.replace('%', '%%'), description=f'{about[0].upper()}{about[1:]}.')
         for name, about in FIGURES.items()
     }
+    add_options(figures)
+
+
+def add_options(figures: Mapping[str, ArgumentParser]) -> None:
+    """Add each figure's options to its parser."""
 
     def add(to: Iterable[str], *option: str, **about: object) -> None:
-        for name in to:
+        for name in figures.keys() & {*to}:
             figures[name].add_argument(*option, **about)
 
     image = 'a file, or the name of an image of the dataset (default: its first)'
@@ -107,6 +119,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     blocks = 'from 1, as 3,6,12 or 1-12 (default: the last)'
     add(['attention'], '--block', type=listed(int), default=[], metavar='N', help=blocks)
     add(['attention'], '--head', type=int, metavar='N', help='from 1 (default: the mean over heads)')
+    short = "pixels of an image file's short side as methods see it (default: the dataset's)"
+    add(['attention'], '--short-side', type=int, metavar='N', help=short)
     add(
         ['attention'],
         '--show',
@@ -176,11 +190,12 @@ def _of_images(arguments: Namespace, device: object) -> object:
 
     if arguments.figure == 'attention':
         check_rows(arguments.show)
-    limit = getattr(arguments, 'limit', 1)
-    if limit < 1:
-        raise BenchError(f'--limit is {limit}; it must be at least 1')
+    limit, short_side = getattr(arguments, 'limit', 1), getattr(arguments, 'short_side', None)
+    for option, number in (('--limit', limit), ('--short-side', short_side)):
+        if number is not None and number < 1:
+            raise BenchError(f'{option} is {number}; it must be at least 1')
     with _configs(arguments) as configs:
-        pictures = open_pictures(next(iter(configs.values())), arguments.image, limit)
+        pictures = open_pictures(next(iter(configs.values())), arguments.image, limit, short_side)
         members = build_members(configs, device)
     picture, member = pictures[0], next(iter(members.values()))
     if arguments.figure == 'attention':

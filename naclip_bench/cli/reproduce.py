@@ -56,6 +56,7 @@ def main(arguments: Namespace) -> int:
     from ..speed.tables import print_sharing, sharing
     from ..tables.compare import compare, find_row, find_rows
     from ..tables.formats import print_plan, print_report, write_report
+    from ..tables.operations import count_operations
     from ..tables.plan import make_plan
     from ..tables.report import make_report
     from ..tables.tables import find_tables, table_of_methods, with_rows
@@ -108,6 +109,7 @@ def main(arguments: Namespace) -> int:
         return 0
     report = make_report(plan, results, tables, options)
     report.command = arguments.command
+    count_operations(report)
     if rows:
         try:
             report.comparisons = compare(*rows, results)

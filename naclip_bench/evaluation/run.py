@@ -31,7 +31,7 @@ from .journal import Finished
 from .key import versions
 from .leaf import Leaf, Selection
 from .metric import LeafCounter
-from .opened import OpenPass, Pass
+from .opened import OpenPass, Pass, check_helpers
 from .progress import ProgressHook
 from .record import device_record, result_record
 from .store import Entry, Store
@@ -93,12 +93,15 @@ def run(
     Args:
         files: what is written of every image; its images without such a file are computed again.
         fresh: compute everything anew.
-        keep_going: run the other passes where one lacks something; else nothing is run.
+        keep_going: run the other passes where one lacks something, and the other leaves where one lacks a helper; else
+            nothing is run.
         skip: told of a pass that is left out, because it lacks something or fails; None: the run ends there.
 
     Raises:
         BenchError: what the user can mend; what is finished stays in the store.
     """
+    if keep_going and skip:
+        passes = [whole for pass_ in passes for whole in _with_their_helpers(pass_, skip)]
     possible = [pass_ for pass_ in passes if _is_possible(pass_, selection, skip if keep_going else None)]
     results: dict[Leaf, Result] = {}
     waiting: list[tuple[Pass, Sequence[ImageFiles] | None]] = []
@@ -122,6 +125,25 @@ def run(
                 raise
             skip(pass_, error)
     return results
+
+
+def _with_their_helpers(pass_: Pass, skip: Callable[[Pass, BenchError], None]) -> list[Pass]:
+    """The pass without the leaves whose helpers are not at hand, of which ``skip`` is told; empty without any left."""
+    lacking: dict[str, tuple[list[Leaf], BenchError]] = {}
+    for leaf in pass_.leaves:
+        error = None
+        try:
+            check_helpers(leaf)
+        except BenchError as found:
+            error = found
+        error = next(filter(None, all_gather_object(error)), None)
+        if error is not None:
+            lacking.setdefault(str(error), ([], error))[0].append(leaf)
+    for leaves, error in lacking.values():
+        skip(Pass(leaves), error)
+    without = {leaf for leaves, _ in lacking.values() for leaf in leaves}
+    left = [leaf for leaf in pass_.leaves if leaf not in without]
+    return [Pass(left)] if left else []
 
 
 def _is_possible(pass_: Pass, selection: Selection, skip: Callable[[Pass, BenchError], None] | None) -> bool:

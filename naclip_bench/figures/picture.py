@@ -91,17 +91,22 @@ class Picture:
         return found or [(width // 2, height // 2)]
 
 
-def open_pictures(config: Config, images: Sequence[str], count: int = 1) -> list[Picture]:
+def open_pictures(
+    config: Config, images: Sequence[str], count: int = 1, short_side: int | None = None
+) -> list[Picture]:
     """Read images: files by their paths, images of the config's dataset by their names.
 
     Args:
         config: of any method on the dataset.
         images: where there is none, the dataset's first ``count``.
+        short_side: of files as the model sees them, in pixels; None: what the dataset's pipeline makes of them.
 
     Raises:
         BenchError: a file that cannot be read, or no such image in the dataset.
     """
     steps = [step for step in config.test_dataloader.dataset.pipeline if step['type'] in SIZING]
+    if short_side is not None:
+        steps = [dict(type='Resize', scale=(2048, short_side), keep_ratio=True)]
     if images and all(Path(image).is_file() for image in images):
         return [picture_of_file(Path(image), steps) for image in images]
     dataset = build_dataset(config.test_dataloader.dataset)

@@ -25,7 +25,13 @@ HIGHEST = 65535
 
 
 class RegionHelper(Helper):
-    """A helper that gives region maps; a subclass finds them (:meth:`regions`), and this keeps them on disk."""
+    """A helper that gives region maps; a subclass finds them (:meth:`regions`), and this keeps them on disk.
+
+    Attributes:
+        keeps: maps are kept, and those that are there read; else each is found anew.
+    """
+
+    keeps = True
 
     def of_image(self, image: Tensor, size: tuple[int, int], path: str | None = None) -> Tensor:
         """Region map (H, W) int64 of an image, of its original size where its file is known.
@@ -40,13 +46,17 @@ class RegionHelper(Helper):
         """
         original = read_rgb(path) if path is not None and Path(path).is_file() else image
         kept = self._kept(original)
-        found = _read(kept)
+        found = _read(kept) if self.keeps else None
         if found is None:
             found = self.regions(original.to(image.device)).cpu()
             check_regions(found, tuple(original.shape[1:]), path or 'an image')
-            with suppress(OSError), written_beside(kept) as temporary, temporary.open('wb') as file:
-                np.savez_compressed(file, regions=found.numpy().astype(np.uint16))
+            if self.keeps:
+                self._keep(found, kept)
         return found.to(image.device)
+
+    def _keep(self, found: Tensor, place: Path) -> None:
+        with suppress(OSError), written_beside(place) as temporary, temporary.open('wb') as file:
+            np.savez_compressed(file, regions=found.numpy().astype(np.uint16))
 
     def _kept(self, image: Tensor) -> Path:
         """Where the map of an image is kept: under weights and settings, and what the image shows."""

@@ -102,7 +102,8 @@ def benchmark(config: Config, limit: int, with_plain: bool = True) -> Measured:
         samples = model.predict(data['inputs'], data['data_samples'])
     # Text vectors, caches and kernels are warm now, of the reference too: none of them is in the figures.
     measured.text = warm_up['text']
-    measured.flops = flops_of_image(model, data['inputs'][0])
+    of_first = data['data_samples'][0]
+    measured.flops = flops_of_image(model, data['inputs'][0], tuple(of_first.ori_shape), of_first.get('img_path'))
     if reference is not None:
         _plain(reference, data['inputs'][0], tuple(samples[0].ori_shape))
     for batch in batches:

@@ -82,7 +82,9 @@ def costs(configs: dict[str, Config], limit: int) -> dict[str, Cost]:
                 model.predict(data['inputs'], data['data_samples'])
             seconds[name] = sum(stages.values())
             if round_ == 0:
-                found[name].flops = flops_of_image(model, data['inputs'][0])
+                sample = data['data_samples'][0]
+                original, path = tuple(sample.ori_shape), sample.get('img_path')
+                found[name].flops = flops_of_image(model, data['inputs'][0], original, path)
             else:
                 layouts = (Windows.over(tuple(image.shape[1:]), model.window, model.stride) for image in data['inputs'])
                 found[name].windows += sum(map(len, layouts))

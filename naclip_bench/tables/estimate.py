@@ -81,7 +81,7 @@ def _sizes(config: Config, options: Options) -> tuple[list[tuple[int, int]], boo
         built = build_dataset(dataset)
         names = image_names(built)
         original = [built.size_of(names[index]) for index in select(names, options.limit, options.subset)]
-        return [_resized(size, dataset.pipeline) for size in original], True
+        return [resized(size, dataset.pipeline) for size in original], True
     root = Path(dataset.data_root)
     folder = root / dataset.data_prefix.img_path
     paths = sorted(folder.rglob(f'*{dataset.img_suffix}'))
@@ -94,10 +94,11 @@ def _sizes(config: Config, options: Options) -> tuple[list[tuple[int, int]], boo
         original = [Image.open(path).size[::-1] for path in paths]
     else:
         original = [(375, 500)] * min(config.images, options.limit or config.images)
-    return [_resized(size, dataset.pipeline) for size in original], bool(paths)
+    return [resized(size, dataset.pipeline) for size in original], bool(paths)
 
 
-def _resized(size: tuple[int, int], pipeline: Sequence[dict]) -> tuple[int, int]:
+def resized(size: tuple[int, int], pipeline: Sequence[dict]) -> tuple[int, int]:
+    """(height, width) of an image of such a ``size`` behind a pipeline."""
     for step in pipeline:
         if step['type'] == 'Resize':
             longest, shortest = max(step['scale']), min(step['scale'])

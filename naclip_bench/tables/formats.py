@@ -50,19 +50,19 @@ def _lines(block: Block, line: Line) -> list[PrintedLine]:
     paper = [number.paper_text for number in numbers] + [line.remaining.get(column, '-') for column in block.remaining]
     if line.row.cited:
         return [PrintedLine(line.label, 'cited', paper, nothing)]
-    # Nothing of ours stands in the columns that are of no dataset.
     blank = [''] * len(block.remaining)
+    counted = [line.counted.get(column, '') for column in block.remaining]
     marks = [number.marks if number.ours is not None else '' for number in numbers]
     values = [text(number.ours, block.digits) for number in numbers]
     ours = f'ours ({line.protocol})' if line.protocol else 'ours'
     if all(number.paper is None for number in numbers):
-        return [PrintedLine(line.label, ours, values + blank, marks + blank)]
+        return [PrintedLine(line.label, ours, values + counted, marks + blank)]
     differences = [text(number.difference, block.digits, '+') for number in numbers]
     both = zip(marks, numbers, strict=True)
     of_differences = [mark if number.difference is not None else '' for mark, number in both]
     return [
         PrintedLine(line.label, 'paper', paper, nothing),
-        PrintedLine('', ours, values + blank, marks + blank),
+        PrintedLine('', ours, values + counted, marks + blank),
         PrintedLine('', 'difference', differences + blank, of_differences + blank),
     ]
 
@@ -73,6 +73,7 @@ def print_plan(plan: Plan, options: Options) -> None:
     runs = [cell for cell in plan.cells if cell.leaves]
     cited = sum(bool(cell.row.cited) for cell in plan.cells)
     formulas = sum(cell.closed_form is not None for cell in plan.cells)
+    later = sum(cell.row.lacks(cell.dataset) is not None for cell in plan.cells)
     names = ('image pass', 'leaves', 'images', 'trunk passes', 'windows', 'each leaf alone')
     table = Table(names[0], *(Column(name, justify='right') for name in names[1:]))
     estimates = [estimate(pass_, options) for pass_ in plan.passes]
@@ -84,7 +85,7 @@ def print_plan(plan: Plan, options: Options) -> None:
         print_whole(console, table)
     console.print(
         f'{len(plan.cells)} cells: {len(runs)} to run, as {len(plan.leaves)} leaves in {len(plan.passes)} image '
-        f'passes; {formulas} by a formula; {cited} cited; {len(plan.cells) - len(runs) - formulas - cited} not run here'
+        f'passes; {formulas} by a formula; {cited} cited; {later} once another command has run (below)'
     )
     windows, separate = (sum(getattr(of, name) for of in estimates) for name in ('windows', 'separate'))
     if windows:
@@ -254,6 +255,7 @@ def _entry(block: Block, line: Line, number: Number) -> dict:
         'metric': block.metric,
         'paper': number.paper_text if number.paper is not None else None,
         'remaining': _remaining(block, line),
+        'counted': line.counted,
         'ours': number.ours,
         'difference': number.difference,
         'low': number.interval[0] if number.interval else None,
@@ -280,7 +282,8 @@ def _remaining(block: Block, line: Line) -> dict[str, str]:
 def as_csv(report: Report) -> str:
     """One line a cell."""
     rows = [
-        {**entry, **{name: _in_words(entry[name]) for name in ('remaining', 'overrides')}} for entry in entries(report)
+        {**entry, **{name: _in_words(entry[name]) for name in ('remaining', 'counted', 'overrides')}}
+        for entry in entries(report)
     ]
     file = io.StringIO()
     writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator='\n')

@@ -98,7 +98,7 @@ def make_plan(tables: Sequence[TableSpec], options: Options) -> Plan:
                 cell = Cell(table.key, row, dataset, metric, paper)
                 if row.closed_form is not None and paper is not None:
                     cell.closed_form = float(row.closed_form(paper))
-                elif row.config is not None and row.config.format(dataset=dataset) in known:
+                elif row.config is not None and row.config.format(dataset=dataset) in known and not row.lacks(dataset):
                     name = row.config.format(dataset=dataset)
                     cell.leaves = tuple(_leaf(name, run, options, leaves) for run in row.runs_on(dataset))
                 if cell.paper is not None or cell.leaves:

@@ -70,12 +70,19 @@ class Number:
 
 @dataclass
 class Line:
-    """A row of a table: its numbers by dataset, and what else the paper prints of it by column."""
+    """A row of a table.
+
+    Attributes:
+        numbers: by dataset.
+        remaining: what else the paper prints of it, by column.
+        counted: ours of these columns; see :func:`count_operations`.
+    """
 
     row: Row
     settings: str
     numbers: dict[str, Number]
     remaining: dict[str, str]
+    counted: dict[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -114,6 +121,11 @@ class Block:
     @property
     def title(self) -> str:
         return f'{self.spec.key}: {self.spec.title} ({self.metric})'
+
+    @property
+    def has_paper(self) -> bool:
+        """The table is a paper's."""
+        return any(number.paper is not None for number in self.numbers())
 
     def numbers(self) -> Iterable[Number]:
         return (number for line in self.lines for number in line.numbers.values())

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
 from .papers import Value, averages, of_table, remaining_columns, text, values
+
+
+class First(NamedTuple):
+    """A file that another command writes, and the command."""
+
+    file: str
+    command: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,9 +27,12 @@ class Row:
         overrides: settings changed in it, by their dotted names.
         on: more of them by dataset, for that dataset alone.
         trials: more of them for each of several runs, whose mean is the value; empty: one run.
+        first: by dataset, what is to be run before the row can be.
         closed_form: computes a value without running anything.
         cited: why the row is not run.
         remark: where the row may be another thing than the paper's, or the paper contradicts itself.
+        counted_side: of the square image whose operations are counted, in pixels; None: what the row's config makes of
+            one.
     """
 
     name: str
@@ -29,9 +41,16 @@ class Row:
     overrides: dict[str, object] = field(default_factory=dict)
     on: dict[str, dict[str, object]] = field(default_factory=dict)
     trials: tuple[dict[str, object], ...] = ()
+    first: dict[str, First] = field(default_factory=dict)
     closed_form: Callable[[Value], float] | None = None
     cited: str = ''
     remark: str = ''
+    counted_side: int | None = None
+
+    def lacks(self, dataset: str) -> First | None:
+        """What is to be run before the row can be on a dataset, while its file is not there."""
+        first = self.first.get(dataset)
+        return None if first is None or Path(first.file).is_file() else first
 
     def runs_on(self, dataset: str) -> list[dict[str, object]]:
         """The settings changed in each run on a dataset."""
@@ -83,6 +102,10 @@ class TableSpec:
         if cited:
             reasons = '; '.join(f'{names} ({why})' for why, names in cited.items())
             notes.append(f'Cited from the paper, not run here: {reasons}.')
+        for row in rows:
+            for dataset in row.first:
+                if lacking := row.lacks(dataset):
+                    notes.append(f'{self.label(row)}: on {dataset} once there is {lacking.file}, by: {lacking.command}')
         remarks = _grouped((row.remark, self.label(row)) for row in rows)
         return notes + [f'{labels}: {remark}.' for remark, labels in remarks.items()]
 

@@ -35,9 +35,26 @@ def tables() -> list[TableSpec]:
             Row('NACLIP', f'backbone={backbone};post=pamr', **method('official/naclip', **BACKBONES[backbone])),
         )
     ]
-    attentions = {'Vanilla': 'vanilla', 'N-Only': 'nonly', 'KK-Sim': 'kk', 'A-tilde (KK + Gaussian)': 'naclip'}
+    attentions = {
+        'Vanilla': 'vanilla',
+        'N-Only': 'nonly',
+        'N-Only, unscaled': 'gaussian',
+        'KK-Sim': 'kk',
+        'Vanilla + Gaussian': 'qk_gaussian',
+        'A-tilde (KK + Gaussian)': 'naclip',
+    }
+    remarks = {
+        'nonly': "the Gaussian scaled as in the authors' code",
+        'gaussian': 'eq. 12 as the paper writes it, which prints no values of its own for it',
+        'qk_gaussian': 'eq. 13, of which the paper prints no values',
+    }
     table3 = (
-        Row(name, 'arch=vanilla;post=none', **method('naclip', model__arch='vanilla', model__attention=attention))
+        Row(
+            name,
+            'arch=vanilla;post=none',
+            **method('naclip', model__arch='vanilla', model__attention=attention),
+            remark=remarks.get(attention, ''),
+        )
         for name, attention in attentions.items()
     )
     table4 = (

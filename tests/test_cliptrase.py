@@ -286,7 +286,9 @@ def test_official_protocol(name):
     assert model.get('background', False) == with_background == ('VoidIsBackground' in [step.type for step in steps])
     assert model.get('weigh_by_cls', False) == (config.dataset == 'voc20')
     assert (model.window, model.vote, model.prob_thd, model.logit_scale) == (None, 'labels', 0, 100)
-    assert config.test_evaluator.type == 'SmoothedMetric'
+    # Those of 27 classes are scored as the papers are that they are compared with.
+    exact = config.dataset in ('coco27', 'cityscapes27')
+    assert config.test_evaluator.type == ('ConfusionMetric' if exact else 'SmoothedMetric')
 
 
 @pytest.mark.parametrize(

@@ -244,7 +244,7 @@ def test_a_remark_stands_in_every_format_and_in_the_dry_run(capsys):
     for text in (printed, planned, *written):
         assert said in ' '.join(text.split())
     assert said in {cell['remark'] for cell in as_json(report)['cells']}
-    assert 'SCR+D+SAM (needs SAM' in ' '.join(planned.split())
+    assert 'SCR+D+SAM: its code was not released' in ' '.join(planned.split())
 
 
 def test_the_value_that_is_a_slip_of_the_paper_is_stored_as_printed():

@@ -108,7 +108,7 @@ def test_probabilities_are_those_that_decide(segmenter, tmp_path):
     assert result.probabilities.shape == (4, *result.labels.shape)
     assert (result.probabilities.argmax(0) == result.labels).all()
     logits = segmenter.member.encode_decode(
-        [running._normalized(segmenter.member, [running._model_input(segmenter, scene())])[0]],
+        [running._normalized(segmenter.member, [running.model_input(segmenter, scene())])[0]],
         [running.SegDataSample(metainfo=dict(ori_shape=result.labels.shape))],
     )[0]
     every = (segmenter.member.logit_scale * logits).softmax(0)

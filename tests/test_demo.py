@@ -16,8 +16,9 @@ from PIL import Image
 from tiny import COMMAND, run_here
 
 from naclip_bench.cli import demo
+from naclip_bench.datasets.materials.dataset import CLASSES
 from naclip_bench.datasets.materials.dataset import test_scene as drawn
-from naclip_bench.demo.workbench import Asked, Workbench, archive, examples, panels
+from naclip_bench.demo.workbench import EXAMPLES, Asked, Workbench, archive, examples, panels
 from naclip_bench.errors import BenchError
 from naclip_bench.evaluation.overlay import side_by_side
 from naclip_bench.segment import Segmenter
@@ -78,10 +79,11 @@ def test_attention_of_a_point_is_drawn(workbench):
 
 
 def test_examples_have_words_for_what_is_on_them(workbench, tmp_path):
-    for path, words in examples(tmp_path):
-        (result,) = workbench.segment(path, Asked(('naclip',), words, True))
-        found = [name for name, pixels in result.areas.items() if pixels]
-        assert {'background'} < set(found) <= {'background', *words.split(', ')}
+    for (path, words), name in zip(examples(tmp_path), EXAMPLES, strict=True):
+        there = {CLASSES[label - 1] for label in np.unique(drawn(name).labels) if label}
+        assert there < set(words.split(', ')) <= set(CLASSES)
+        (result,) = workbench.segment(path, Asked(('naclip',), words))
+        assert there & {word for word, pixels in result.areas.items() if pixels}
 
 
 @pytest.mark.parametrize(

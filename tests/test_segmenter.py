@@ -216,6 +216,7 @@ def test_fingerprint_knows_what_decides_labels(segmenter):
         (dict(classes=['dog', ' ']), 'is no word'),
         (dict(classes=['dog', 'cat, dog']), 'stands in two classes'),
         (dict(classes=['dog ' * 90]), 'CLIP reads 40 tokens, and "dog dog'),
+        (dict(classes='dog ' * 90), 'CLIP reads 40 tokens, and "dog dog'),
         (dict(classes=['dog'], background=['dog']), 'both of the background and of a class'),
         (dict(classes=['dog'], threshold=0.2), 'give background=True'),
         (dict(classes=['dog'], background=True, threshold=2), 'a number from 0 to 1'),

@@ -106,7 +106,7 @@ class Segmenter:
         self.device = device_of(device)
         self._config = self._configured(method)
         if classes is None and method in method_bases():
-            raise BenchError('there are no words; give classes=["dog", "boat", "water"]')
+            raise BenchError('there are no words; give some, as "dog, boat, water"')
         self._size = _size_of(self._config, short_side)
         self._words: Words | None = None
         self._take(classes)

@@ -152,6 +152,19 @@ def test_methods_side_by_side_share_the_trunk(segmenter, monkeypatch):
     assert (both[0][0].labels != both[1][0].labels).any()
 
 
+def test_settings_change_without_loading(segmenter, monkeypatch):
+    monkeypatch.setattr(loading, 'load_clip', None)
+    changes = dict(background=['plaster'], threshold=0.5, settings={'model.sigma': 1.0})
+    other = segmenter.with_method('naclip', **changes)
+    assert other.names == ('background', *segmenter.names) and other.member.backbone is segmenter.member.backbone
+    monkeypatch.undo()
+    alone = Segmenter('naclip', WORDS, weights='materials', device='cpu', **changes)
+    assert (other(scene()).labels == alone(scene()).labels).all()
+    assert segmenter.with_method('naclip', ['gold'], threshold=None).names == ('gold',)
+    with pytest.raises(BenchError, match='give background=True'):
+        segmenter.with_method('naclip', threshold=0.5)
+
+
 def _counted(function, calls):
     def counting(*args, **kwargs):
         calls.append(1)

@@ -18,7 +18,6 @@ from ..errors import BenchError
 from ..evaluation.overlay import side_by_side
 from ..figures import picture as figures
 from ..figures.attention import attention, draw_attention
-from ..methods.naclip import NACLIP
 from ..segment.inputs import Picture, picture_of
 from ..segment.outputs.shares import rows_of, write_table
 from ..segment.result import Segmentation
@@ -157,7 +156,7 @@ def _picture(given: Any) -> Picture:
 def _settings(method: str, asked: Asked) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     # GCLIP has a sigma, too, which is another thing.
-    if method == NACLIP.__name__.lower():
+    if method == 'naclip':
         settings['model.sigma'] = asked.sigma
     if asked.pamr:
         settings['model.refine'] = dict(iterations=asked.pamr)

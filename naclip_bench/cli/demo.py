@@ -1,4 +1,4 @@
-"""Open a page on which images are segmented with words of your own, in a browser.
+"""Open a page for images and words of your own in a browser.
 
 naclip-bench demo                               # OpenAI's weights where they are on this machine, else toy ones
 naclip-bench demo --weights openai              # fetches them (600 MB, once)

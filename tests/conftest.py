@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -45,3 +46,20 @@ def real_data():
     if not REAL_DATA.is_dir():
         pytest.skip(f'no real images at {REAL_DATA}')
     return REAL_DATA
+
+
+@pytest.fixture(scope='module')
+def browser():
+    """Debian's Chromium without a window."""
+    webdriver = pytest.importorskip('selenium.webdriver', reason='selenium is not installed')
+    programs = [shutil.which(name) for name in ('chromium', 'chromedriver')]
+    if None in programs:
+        pytest.skip('no chromium and chromedriver here')
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs[0]
+    for argument in ('--headless=new', '--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'):
+        options.add_argument(argument)
+    options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(programs[1]))
+    yield driver
+    driver.quit()

@@ -27,6 +27,7 @@ TOOL_OF = {
         for command in ('test', 'reproduce', 'regress', 'list', 'figure', 'attention', 'learn', 'benchmark', 'config')
     },
     'segment': 'segment',
+    'demo': 'demo',
     'regions': 'regions',
     **{'data prepare': 'prepare_data', 'data check': 'check_data', 'data subset': 'make_subset'},
     **{'draw methods': 'draw_methods', 'draw materials': 'draw_materials'},

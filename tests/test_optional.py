@@ -121,7 +121,7 @@ def test_every_module_imports_without_the_extras():
                 importlib.import_module(module.name)
         print(len(sys.modules))"""
     optional = 'scipy,ijson,pycocotools,cityscapesscripts,matplotlib,jinja2,sklearn,selenium,pytest'
-    optional += ',rasterio,supervision,fiftyone,onnx,onnxscript,onnxruntime'
+    optional += ',rasterio,supervision,fiftyone,onnx,onnxscript,onnxruntime,gradio'
     environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
     done = subprocess.run(
         [sys.executable, '-W', 'ignore', '-c', code, optional], env=environment, capture_output=True, text=True

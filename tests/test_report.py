@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import re
-import shutil
 from collections import defaultdict
 from decimal import ROUND_HALF_UP, Decimal
 from html.parser import HTMLParser
@@ -419,23 +418,6 @@ def test_a_plan_is_printed_with_its_passes(tmp_path, capsys):
     print_plan(make_plan([find_table('naclip/table4')], options), options)
     written = capsys.readouterr().out
     assert re.search(r'voc21 +│ +2 │ +1 │ +1 │ +8 │ +16 ', written) and re.search(r'ade20k +│ +2 │ +~2,000', written)
-
-
-@pytest.fixture(scope='module')
-def browser():
-    """Debian's Chromium without a window."""
-    webdriver = pytest.importorskip('selenium.webdriver', reason='selenium is not installed')
-    programs = [shutil.which(name) for name in ('chromium', 'chromedriver')]
-    if None in programs:
-        pytest.skip('no chromium and chromedriver here')
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs[0]
-    for argument in ('--headless=new', '--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'):
-        options.add_argument(argument)
-    options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(programs[1]))
-    yield driver
-    driver.quit()
 
 
 def test_the_page_in_a_browser(browser, tmp_path):

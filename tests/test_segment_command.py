@@ -106,6 +106,7 @@ def test_broken_images_are_told_at_the_end_and_the_others_done(run, folder):
     assert said[0].startswith('error: the image ') and 'broken.jpg cannot be decoded' in said[0]
     assert 'thin.png is 5000 pixels wide and 1 high' in said[1]
     assert said[2] == '2 could not be segmented, see above'
+    assert 'note' not in ended.stderr
     assert files(Path('out')) == ['labels/a.png', 'labels/b.png', 'labels/more/c.png', 'manifest.jsonl']
 
 

@@ -108,7 +108,7 @@ def test_probabilities_are_those_that_decide(segmenter, tmp_path):
     assert result.probabilities.shape == (4, *result.labels.shape)
     assert (result.probabilities.argmax(0) == result.labels).all()
     logits = segmenter.member.encode_decode(
-        [running._normalized(segmenter.member, [running._model_input(segmenter, scene())])[0]],
+        [running._normalized(segmenter.member, [running.model_input(segmenter, scene())])[0]],
         [running.SegDataSample(metainfo=dict(ori_shape=result.labels.shape))],
     )[0]
     every = (segmenter.member.logit_scale * logits).softmax(0)
@@ -150,6 +150,19 @@ def test_methods_side_by_side_share_the_trunk(segmenter, monkeypatch):
     assert (both[0][0].labels == segmenter(scene()).labels).all()
     assert (both[1][0].labels == alone(scene()).labels).all()
     assert (both[0][0].labels != both[1][0].labels).any()
+
+
+def test_settings_change_without_loading(segmenter, monkeypatch):
+    monkeypatch.setattr(loading, 'load_clip', None)
+    changes = dict(background=['plaster'], threshold=0.5, settings={'model.sigma': 1.0})
+    other = segmenter.with_method('naclip', **changes)
+    assert other.names == ('background', *segmenter.names) and other.member.backbone is segmenter.member.backbone
+    monkeypatch.undo()
+    alone = Segmenter('naclip', WORDS, weights='materials', device='cpu', **changes)
+    assert (other(scene()).labels == alone(scene()).labels).all()
+    assert segmenter.with_method('naclip', ['gold'], threshold=None).names == ('gold',)
+    with pytest.raises(BenchError, match='give background=True'):
+        segmenter.with_method('naclip', threshold=0.5)
 
 
 def _counted(function, calls):
@@ -216,6 +229,7 @@ def test_fingerprint_knows_what_decides_labels(segmenter):
         (dict(classes=['dog', ' ']), 'is no word'),
         (dict(classes=['dog', 'cat, dog']), 'stands in two classes'),
         (dict(classes=['dog ' * 90]), 'CLIP reads 40 tokens, and "dog dog'),
+        (dict(classes='dog ' * 90), 'CLIP reads 40 tokens, and "dog dog'),
         (dict(classes=['dog'], background=['dog']), 'both of the background and of a class'),
         (dict(classes=['dog'], threshold=0.2), 'give background=True'),
         (dict(classes=['dog'], background=True, threshold=2), 'a number from 0 to 1'),

@@ -37,7 +37,7 @@ def fetch(download: Callable[[], str], what: str, from_hub: bool = True) -> Path
     """
     unresolved = _unresolved(huggingface_hub.constants.ENDPOINT) if from_hub else None
     try:
-        with _offline(unresolved is not None):
+        with offline(unresolved is not None):
             return Path(download())
     except Exception as error:  # whatever went wrong on the way, the file is not here
         reason = unresolved or (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -60,8 +60,8 @@ def _unresolved(url: str) -> str | None:
 
 
 @contextmanager
-def _offline(really: bool) -> Iterator[None]:
-    """The hub's cache alone, as with HF_HUB_OFFLINE; else the hub tries a name again for half a minute a file."""
+def offline(really: bool = True) -> Iterator[None]:
+    """Use the hub's cache alone, as with HF_HUB_OFFLINE; else the hub tries a name again for half a minute a file."""
     before = huggingface_hub.constants.HF_HUB_OFFLINE
     huggingface_hub.constants.HF_HUB_OFFLINE = before or really
     try:

@@ -17,6 +17,7 @@ from ..errors import BenchError, CommandParser, did_you_mean, run_command
 #: Commands by their words, and their modules.
 COMMANDS = {
     'segment': 'segment',
+    'demo': 'demo',
     'test': 'test',
     'reproduce': 'reproduce',
     'regress': 'regress',

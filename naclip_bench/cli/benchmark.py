@@ -3,6 +3,7 @@
 naclip-bench benchmark naclip_voc21 --limit 8
 naclip-bench benchmark clip_voc21 --beside naclip,sclip    what methods cost beside each other
 naclip-bench benchmark naclip_materials24 --against HEAD   whether a change of the checkout made it slower
+naclip-bench benchmark --images photos/ --words "dog, boat, water"    Segmenter, the released way, and CLIPSeg
 """
 
 from __future__ import annotations
@@ -26,9 +27,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add('--rounds', type=int, default=3, metavar='N', help='runs of each with --against (default: %(default)s)')
     add('--beside', metavar='METHODS', help='methods to compare the config with, in place of the plain way')
+    add('--images', nargs='+', metavar='INPUT', help='in place of a config: images of your own, or folders')
+    add('--words', help='classes of --images, as "dog, boat, water"')
 
 
 def main(arguments: Namespace) -> None:
+    if arguments.images or arguments.words:
+        _of_own_words(arguments)
+        return
     from ..configuration import config_names, dataset_bases, load_config, load_pair
 
     if arguments.against:
@@ -65,3 +71,21 @@ def _against(arguments: Namespace) -> None:
     own.add_argument('--no-plain', action='store_true')
     _, words = own.parse_known_args(shlex.split(arguments.command)[2:])
     print_against(against(arguments.against, [*words, '--limit', str(arguments.limit)], arguments.rounds))
+
+
+def _of_own_words(arguments: Namespace) -> None:
+    if arguments.config or arguments.dataset or not (arguments.images and arguments.words):
+        raise BenchError('--images and --words go together, in place of a config')
+    from ..segment.beside import measure, print_measured, ways_of
+    from ..segment.listing import find_inputs
+    from ..segment.segmenter import Segmenter
+
+    pictures = [one.read() for one in find_inputs(arguments.images)[: arguments.limit]]
+    segmenter = Segmenter(
+        arguments.method or 'naclip',
+        arguments.words,
+        weights=arguments.pretrained,
+        precision=arguments.precision,
+        settings=arguments.cfg_options,
+    )
+    print_measured(measure(ways_of(segmenter), pictures, segmenter.device), segmenter)

@@ -34,7 +34,7 @@ from ..plugins import plugin_module
 from ..settings import resolved_settings
 
 #: Folders of the package that show, prepare or measure, and decide no matrix.
-BESIDE_THE_WAY = ('cli', 'data', 'figures', 'segment', 'speed', 'tables', 'configs', 'subsets')
+BESIDE_THE_WAY = ('cli', 'data', 'demo', 'figures', 'segment', 'speed', 'tables', 'configs', 'subsets')
 
 #: Modules whose version can move a number.
 MODULES = ('torch', 'torchvision', 'numpy', 'PIL', 'cv2', 'mmengine', 'mmcv', 'mmseg', 'open_clip')

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..palette import colors_of_names, is_background
 
-#: How far a class's color covers the image; its contour covers it wholly.
+#: How far a class's color covers the image unless said otherwise; its contour covers it wholly.
 OPACITY = 0.45
 
 #: Pixels of a panel's shorter side that are worth looking at, and of its longer side to which it is magnified.
@@ -43,6 +43,7 @@ def overlay(
     colors: np.ndarray | None = None,
     outside: str = 'not scored',
     random_weights: bool = False,
+    opacity: float = OPACITY,
 ) -> Image.Image:
     """Draw labels over an image, with a legend of the classes that occur, the largest first.
 
@@ -55,8 +56,9 @@ def overlay(
         colors: (C, 3) uint8; None: see :func:`colors_of_names`.
         outside: what the legend calls pixels of no class, which are hatched.
         random_weights: write across the picture that it means nothing.
+        opacity: how far a class's color covers the image, from 0 to 1.
     """
-    return _picture(image, {'': labels}, names, colors, outside, random_weights)
+    return _picture(image, {'': labels}, names, colors, outside, random_weights, opacity)
 
 
 def side_by_side(
@@ -66,14 +68,15 @@ def side_by_side(
     colors: np.ndarray | None = None,
     outside: str = 'not scored',
     random_weights: bool = False,
+    opacity: float = OPACITY,
 ) -> Image.Image:
     """Draw an image and labels over it as panels under their titles; the legend says which panels show a class.
 
     Args:
         labels: (H, W) of each panel behind the image, by its title.
-        image, names, colors, outside, random_weights: see :func:`overlay`.
+        image, names, colors, outside, random_weights, opacity: see :func:`overlay`.
     """
-    return _picture(image, {'image': None, **labels}, names, colors, outside, random_weights)
+    return _picture(image, {'image': None, **labels}, names, colors, outside, random_weights, opacity)
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,7 @@ def _picture(
     colors: np.ndarray | None,
     outside: str,
     random_weights: bool,
+    opacity: float,
 ) -> Image.Image:
     colors = colors_of_names(names) if colors is None else np.asarray(colors, np.uint8)
     image, labels = _magnified(image, {title: of for title, of in labels.items() if of is not None}, len(labels))
@@ -156,13 +160,13 @@ def _picture(
         if title:
             called = f'{letters[title]}  {title}' if letters else title
             pen.text((left, top), shortened(called, font, width), 'black', font)
-        panel = image if title not in labels else _panel(image, labels[title], names, colors, size)
+        panel = image if title not in labels else _panel(image, labels[title], names, colors, size, opacity)
         canvas.paste(Image.fromarray(panel), (left, top + title_height))
         if random_weights and title in labels and title != TRUTH:
             _stamp(canvas, (left, top + title_height, width, height), font)
     mean = image.mean((0, 1))
     for entry, (x, y, text) in zip(entries, places, strict=True):
-        canvas.paste(Image.fromarray(_swatch(entry, mean, names, colors, size)), (x, legend_top + y))
+        canvas.paste(Image.fromarray(_swatch(entry, mean, names, colors, size, opacity)), (x, legend_top + y))
         pen.text((x + size + margin // 2, legend_top + y + size / 2), text, 'black', font, 'lm')
     return canvas
 
@@ -185,14 +189,16 @@ def _magnified(
     return image, labels
 
 
-def _panel(image: np.ndarray, labels: np.ndarray, names: Sequence[str], colors: np.ndarray, size: int) -> np.ndarray:
+def _panel(
+    image: np.ndarray, labels: np.ndarray, names: Sequence[str], colors: np.ndarray, size: int, opacity: float
+) -> np.ndarray:
     """An image (H, W, 3) with labels (H, W) over it: tints, contours, a hatch where there is no class, and names."""
     is_class = (labels >= 0) & (labels < len(names))
     bare = np.array([is_background(name) for name in names], bool)
     tinted = is_class & ~np.append(bare, False)[np.where(is_class, labels, -1)]
     shown = hatched(image, size)
     shown[is_class] = image[is_class]
-    shown[tinted] = _mixed(image[tinted], colors[labels[tinted]])
+    shown[tinted] = _mixed(image[tinted], colors[labels[tinted]], opacity)
     # The extremes of labels around a pixel differ where another region is near.
     values = np.where(is_class, labels, -1).astype(np.float32)
     kernel = np.ones([2 * line_width(size) + 1] * 2, np.uint8)
@@ -222,11 +228,13 @@ def hatched(image: np.ndarray, size: int) -> np.ndarray:
     return out.round().astype(np.uint8)
 
 
-def _mixed(pixels: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    return ((1 - OPACITY) * pixels + OPACITY * colors).round().astype(np.uint8)
+def _mixed(pixels: np.ndarray, colors: np.ndarray, opacity: float = OPACITY) -> np.ndarray:
+    return ((1 - opacity) * pixels + opacity * colors).round().astype(np.uint8)
 
 
-def _swatch(entry: Entry, mean: np.ndarray, names: Sequence[str], colors: np.ndarray, size: int) -> np.ndarray:
+def _swatch(
+    entry: Entry, mean: np.ndarray, names: Sequence[str], colors: np.ndarray, size: int, opacity: float
+) -> np.ndarray:
     """What a region looks like over the image's mean color: tint and contour, bare, or hatched."""
     ground = np.broadcast_to(mean.round().astype(np.uint8), (size, size, 3))
     frame = FRAME
@@ -236,7 +244,7 @@ def _swatch(entry: Entry, mean: np.ndarray, names: Sequence[str], colors: np.nda
         swatch = ground.copy()
     else:
         frame = colors[entry.label]
-        swatch = _mixed(ground, frame)
+        swatch = _mixed(ground, frame, opacity)
     width = 2 * line_width(size)
     inner = swatch[width:-width, width:-width].copy()
     swatch[:] = frame

@@ -160,7 +160,7 @@ class BatchRun:
 
     def _look_at_size(self, picture: Picture, done: Done) -> None:
         resized = next(iter(self.segmenters.values())).resized(picture.size)
-        if done.coarse is None and min(picture.size) > COARSE * min(resized):
+        if done.coarse is None and 0 < COARSE * min(resized) < min(picture.size):
             whole, seen = (f'{width} x {height}' for height, width in (picture.size, resized))
             done.coarse = f'{picture.name} is {whole} pixels, and {seen} for the model'
 

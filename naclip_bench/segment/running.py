@@ -125,7 +125,7 @@ def _check_size(segmenter: Segmenter, picture: Picture) -> None:
         )
 
 
-def _model_input(segmenter: Segmenter, image: np.ndarray) -> Tensor:
+def model_input(segmenter: Segmenter, image: np.ndarray) -> Tensor:
     """(3, H, W) BGR uint8 at the size that the model sees; what benchmarks do."""
     resized = segmenter.resized(image.shape[:2])
     if resized != image.shape[:2]:
@@ -146,7 +146,7 @@ def _plain(
     tell: Callable[[float], None],
 ) -> None:
     members = [segmenter.member for segmenter in segmenters]
-    inputs = _normalized(members[0], [_model_input(segmenters[0], picture.image) for picture in pictures])
+    inputs = _normalized(members[0], [model_input(segmenters[0], picture.image) for picture in pictures])
     samples = [SegDataSample(metainfo=dict(ori_shape=picture.size, img_path=picture.name)) for picture in pictures]
 
     def look(member: int, image: int, logits: object) -> None:
@@ -168,7 +168,7 @@ def _tiled(segmenter: Segmenter, picture: Picture, asked: _Asked, share: float, 
         )
     resized = segmenter.resized(picture.size)
     if resized != picture.size:
-        of_model = _model_input(segmenter, image[:])
+        of_model = model_input(segmenter, image[:])
 
         def rows_of(first: int, last: int) -> Tensor:
             return _normalized(member, [of_model[:, first:last]])[0]

@@ -106,7 +106,7 @@ class Segmenter:
         self.device = device_of(device)
         self._config = self._configured(method)
         if classes is None and method in method_bases():
-            raise BenchError('there are no words; give classes=["dog", "boat", "water"]')
+            raise BenchError('there are no words; give some, as "dog, boat, water"')
         self._size = _size_of(self._config, short_side)
         self._words: Words | None = None
         self._take(classes)
@@ -197,18 +197,28 @@ class Segmenter:
         other._dress()
         return other
 
-    def with_method(self, method: str) -> Segmenter:
-        """Another segmenter with the same words, and the same weights in the same memory.
+    def with_method(self, method: str, classes: Classes | None = None, **changed: Any) -> Segmenter:
+        """Another segmenter with the same weights, in the same memory.
+
+            segmenter.with_method('naclip', threshold=0.3, settings={'model.sigma': 3.0})
+
+        Args:
+            method: see the class.
+            classes: other words; None: the same.
+            **changed: ``background``, ``threshold``, ``short_side``, ``templates`` or ``settings`` in place of this
+                segmenter's.
 
         Raises:
-            BenchError: there is no such method, or it is a config of other weights.
+            BenchError: there is no such method, or it is a config of other weights; see the class.
         """
         other = copy.copy(self)
-        other.asked = {**self.asked, 'method': method}
+        other.asked = {**self.asked, **changed, 'method': method}
         other._config = other._configured(method)
         if other._config.model.backbone != self._config.model.backbone:
             raise BenchError(f'{method} has other weights than {self.asked["method"]}; side by side they need the same')
-        other._size = _size_of(other._config, self.asked['short_side'])
+        other._size = _size_of(other._config, other.asked['short_side'])
+        if classes is not None or changed:
+            other._take(classes if classes is not None or self.is_of_config else self.classes)
         other.member = other._built(self.member.backbone)
         other._dress()
         return other

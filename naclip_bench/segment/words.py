@@ -38,7 +38,8 @@ def parse_classes(given: Classes) -> list[list[str]]:
     """
     if isinstance(given, str | Path):
         text = str(given)
-        if Path(text).suffix == '.txt' or (CLASS_NAMES / f'{text}.txt').is_file() or isinstance(given, Path):
+        bundled = {path.stem for path in CLASS_NAMES.glob('*.txt')}
+        if Path(text).suffix == '.txt' or text in bundled or isinstance(given, Path):
             classes = Vocabulary(text).classes
         elif ';' in text:
             classes = [[word.strip() for word in line.split(',')] for line in text.split(';') if line.strip()]

@@ -105,7 +105,7 @@ def benchmark(config: Config, limit: int, with_plain: bool = True) -> Measured:
     of_first = data['data_samples'][0]
     measured.flops = flops_of_image(model, data['inputs'][0], tuple(of_first.ori_shape), of_first.get('img_path'))
     if reference is not None:
-        _plain(reference, data['inputs'][0], tuple(samples[0].ori_shape))
+        plain_labels(reference, data['inputs'][0], tuple(samples[0].ori_shape))
     for batch in batches:
         rates.append(_matrix_rate(model, device))
         memory.begin()
@@ -136,7 +136,7 @@ def benchmark(config: Config, limit: int, with_plain: bool = True) -> Measured:
             continue
         with stages_of(measured.plain) as plain:
             for image, sample in zip(data['inputs'], samples, strict=True):
-                labels = _plain(reference, image, tuple(sample.ori_shape))
+                labels = plain_labels(reference, image, tuple(sample.ori_shape))
                 equal += int((labels == sample.pred_sem_seg.data[0]).sum())
                 pixels += labels.numel()
         shared = ours['read'] + ours['metric']
@@ -206,7 +206,7 @@ def _reference(config: Config, model: TrainingFreeSegmentor, device: torch.devic
 
 
 @torch.no_grad()
-def _plain(model: TrainingFreeSegmentor, image: Tensor, size: tuple[int, int]) -> Tensor:
+def plain_labels(model: TrainingFreeSegmentor, image: Tensor, size: tuple[int, int]) -> Tensor:
     """Labels of one image the plain way; its stages go to the stopwatch, those of the backbone by themselves."""
     device = image.device
     vectors = model.text[0][model.vocabulary.occurrences.to(device)]

@@ -27,7 +27,7 @@ from naclip_bench.datasets.loading import LoadMask
 from naclip_bench.datasets.sampler import FixedBatches
 from naclip_bench.errors import BenchError
 from naclip_bench.evaluation import run as run_module
-from naclip_bench.evaluation.confusion import Scores, confusion_matrix
+from naclip_bench.evaluation.confusion import Scores, batch_cells, confusion_matrix, to_cells
 from naclip_bench.evaluation.journal import Journal
 from naclip_bench.evaluation.leaf import Selection
 from naclip_bench.evaluation.metric import ConfusionMetric
@@ -99,6 +99,16 @@ def test_confusion_matrix_counts_every_scored_pixel_where_it_belongs(images):
 
 
 @given(labeled_images())
+def test_a_batch_is_counted_as_its_images_are(images):
+    pairs, classes = images
+    pairs = [tuple(map(torch.from_numpy, pair)) for pair in pairs]
+    cells = batch_cells(pairs, classes)
+    assert len(cells) == len(pairs)
+    for of_image, pair in zip(cells, pairs, strict=True):
+        assert np.array_equal(of_image, to_cells(confusion_matrix(*pair, classes)))
+
+
+@given(labeled_images())
 def test_frequency_weighted_iou(images):
     confusion = total_confusion(*images)
     scores, frequency = Scores.of(confusion), confusion.sum(1) / max(confusion.sum(), 1)
@@ -124,6 +134,9 @@ def test_label_outside_the_classes_raises(prediction, truth):
     predictions[0, 1], truths[0, 1] = prediction, truth
     with pytest.raises(ValueError, match='1 scored pixels have a label outside the 3 classes'):
         confusion_matrix(predictions, truths, 3)
+    good = torch.zeros_like(truths)
+    with pytest.raises(ValueError, match='1 scored pixels have a label outside the 3 classes'):
+        batch_cells([(good, good), (predictions, truths)], 3)
     # Where the truth is ignored, nothing is scored and any prediction will do.
     truths[0, 1] = IGNORED
     assert confusion_matrix(predictions, truths, 3).sum() == 3

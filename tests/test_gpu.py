@@ -1,11 +1,13 @@
 """The same numbers on a GPU; skipped where there is none."""
 
+import warnings
+
 import pytest
 import torch
 from golden import TINY, golden, largest_difference, random_image
 from mmseg.structures import SegDataSample
 
-from naclip_bench.evaluation.confusion import confusion_matrix
+from naclip_bench.evaluation.confusion import batch_cells, confusion_matrix
 from naclip_bench.methods.naclip import NACLIP
 from naclip_bench.timing import STOPWATCH
 
@@ -44,6 +46,36 @@ def test_confusion_is_counted_there():
     there = confusion_matrix(prediction.cuda(), truth.cuda(), 5)
     assert there.is_cuda
     assert torch.equal(there.cpu(), confusion_matrix(prediction, truth, 5))
+
+
+@pytest.fixture
+def waits():
+    """Waits for the device are told as warnings."""
+    torch.cuda.set_sync_debug_mode('warn')
+    yield
+    torch.cuda.set_sync_debug_mode('default')
+
+
+@pytest.mark.usefixtures('waits')
+@pytest.mark.parametrize('images', [1, 4])
+def test_counting_waits_twice_however_many_images(images):
+    pairs = [(torch.zeros(40, 50, dtype=torch.int16, device='cuda'),) * 2] * images
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter('always')
+        batch_cells(pairs, 5)
+    assert len([one for one in told if 'synchronizing' in str(one.message)]) <= 2
+
+
+@pytest.mark.usefixtures('waits')
+def test_a_batch_waits_once():
+    naclip = model(refine=dict())
+    image = random_image(336, 448, 1)[0].cuda()
+    samples = [SegDataSample(metainfo=dict(ori_shape=(250, 333))) for _ in range(2)]
+    naclip.predict([image, image], samples)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter('always')
+        naclip.predict([image, image], samples)
+    assert len([one for one in told if 'synchronizing' in str(one.message)]) == 1
 
 
 def test_stages_are_the_devices_seconds():

@@ -12,6 +12,7 @@ from naclip_bench.errors import BenchError
 from naclip_bench.inference import stitch
 from naclip_bench.inference.decide import NOT_FINITE, decide
 from naclip_bench.inference.pamr import PAMR
+from naclip_bench.inference.refinement import CHUNK_ELEMENTS, VECTOR
 from naclip_bench.inference.stitch import PixelLogits
 from naclip_bench.inference.windows import Windows, starts
 from naclip_bench.speed.plain import plain_decide, plain_logits, plain_pamr
@@ -149,6 +150,18 @@ def test_refinement_is_the_plain_one_whatever_the_chunk(size, dilations, chunk, 
     logits = PixelLogits(patches, Windows.over((24, 32), None, 1), size)
     settings = PAMR(3, dilations, chunk)
     assert largest_difference(settings(logits, image).full(), plain_pamr(logits.full(), image, settings)) < 1e-5
+
+
+@given(queries=st.integers(1, 900), size=st.tuples(st.integers(16, 2048), st.integers(16, 2048)))
+def test_chunks_are_whole_vectors_of_like_size(queries, size):
+    chunks = PAMR().chunks(queries, size, torch.device('cpu'))
+    assert [query for chunk in chunks for query in range(queries)[chunk]] == list(range(queries))
+    first = chunks[0].stop
+    assert first % VECTOR == 0 or len(chunks) == 1
+    most = max(VECTOR, CHUNK_ELEMENTS['cpu'] // (size[0] * size[1]))
+    assert first <= most
+    # None is smaller than another by more than a vector for each chunk.
+    assert len(chunks) * first < queries + VECTOR * len(chunks)
 
 
 def test_refinement_out_of_memory_says_what_to_lower(monkeypatch):

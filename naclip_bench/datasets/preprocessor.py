@@ -41,6 +41,10 @@ class ImagePreprocessor(BaseDataPreprocessor):
         with STOPWATCH.stage('read', self.mean.device):
             data = self.cast_data(data)
             data['inputs'] = list(map(self.normalized, data['inputs']))
+            for sample in data.get('data_samples') or ():
+                # Now, while the device is idle: to copy them once it computes would be to wait for it.
+                if 'truths' in sample:
+                    sample.truths = {name: of.to(self.mean.device) for name, of in sample.truths.items()}
         data.setdefault('data_samples', None)
         return data
 

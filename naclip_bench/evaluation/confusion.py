@@ -20,16 +20,28 @@ def confusion_matrix(prediction: Tensor, truth: Tensor, classes: int, ignore_ind
     Raises:
         ValueError: a label outside the classes, in a scored pixel.
     """
+    counts = _counts(prediction, truth, classes, ignore_index)
+    if counts[-2]:
+        raise _outside(int(counts[-2]), classes)
+    return counts[:-2].view(classes, classes)
+
+
+def _counts(prediction: Tensor, truth: Tensor, classes: int, ignore_index: int) -> Tensor:
+    """(C * C + 2) int64: the matrix, scored pixels with a label outside it, and pixels that are not scored.
+
+    Counted without a wait for the device: every pixel is counted somewhere, because to select some costs one, and so
+    does ``bincount``, which looks for its length.
+    """
     prediction = prediction.long()
     truth, outside, ignored = truth.to(prediction), classes * classes, classes * classes + 1
     inside = (truth >= 0) & (truth < classes) & (prediction >= 0) & (prediction < classes)
-    # Every pixel is counted somewhere: selecting some of them would cost a wait for the device.
     cells = torch.where(inside, truth * classes + prediction, outside)
-    cells = torch.where(truth == ignore_index, ignored, cells)
-    counts = torch.bincount(cells.flatten(), minlength=ignored + 1)
-    if counts[outside]:
-        raise ValueError(f'{int(counts[outside])} scored pixels have a label outside the {classes} classes')
-    return counts[:outside].view(classes, classes)
+    cells = torch.where(truth == ignore_index, ignored, cells).flatten()
+    return cells.new_zeros(ignored + 1).scatter_add_(0, cells, cells.new_ones(1).expand_as(cells))
+
+
+def _outside(pixels: int, classes: int) -> ValueError:
+    return ValueError(f'{pixels} scored pixels have a label outside the {classes} classes')
 
 
 def to_cells(confusion: Tensor | np.ndarray) -> np.ndarray:
@@ -38,10 +50,35 @@ def to_cells(confusion: Tensor | np.ndarray) -> np.ndarray:
     An image has a few dozen of them where its matrix has tens of thousands of entries (717,409 with 847 classes): they
     are found on the matrix's device, and only they leave it.
     """
-    pixels = torch.as_tensor(confusion).flatten()
-    places = pixels.nonzero()[:, 0]
-    classes = len(confusion)
-    return torch.stack([places // classes, places % classes, pixels[places]], dim=1).cpu().numpy()
+    return _non_zero(torch.as_tensor(confusion).flatten()[None], len(confusion))[:, 1:]
+
+
+def batch_cells(pairs: Iterable[tuple[Tensor, Tensor]], classes: int, ignore_index: int = 255) -> list[np.ndarray]:
+    """Count a batch of images at once: what :func:`to_cells` says of each one's :func:`confusion_matrix`.
+
+    Args:
+        pairs: prediction and truth of each image.
+
+    Raises:
+        ValueError: see :func:`confusion_matrix`.
+    """
+    counts = [_counts(*pair, classes, ignore_index) for pair in pairs]
+    if not counts:
+        return []
+    rows = _non_zero(torch.stack(counts)[:, :-1], classes)
+    image, truth, _, pixels = rows.T
+    # The cell behind the last row of the matrix.
+    outside = truth == classes
+    if outside.any():
+        raise _outside(int(pixels[outside][0]), classes)
+    return np.split(rows[:, 1:], np.searchsorted(image, np.arange(1, len(counts))))
+
+
+def _non_zero(counts: Tensor, classes: int) -> np.ndarray:
+    """Rows (matrix, true class, predicted class, pixels) of matrices (n, at least C * C), in this order."""
+    # Two waits for the device, however many matrices: for the number of cells, and for them.
+    image, place = counts.nonzero().unbind(1)
+    return torch.stack([image, place // classes, place % classes, counts[image, place]], dim=1).cpu().numpy()
 
 
 def from_cells(images: Iterable[np.ndarray], classes: int) -> np.ndarray:

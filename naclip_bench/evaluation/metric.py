@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import BenchError
 from ..timing import STOPWATCH
-from .confusion import Scores, class_areas, confusion_matrix, from_cells, to_cells
+from .confusion import Scores, batch_cells, class_areas, from_cells
 from .journal import Finished, Journal
 
 
@@ -43,16 +43,19 @@ class ConfusionMetric(BaseMetric):
         """Take from a prediction and a truth (H, W) what is counted: labels and true labels of one shape."""
         return prediction, truth
 
-    def cells(self, prediction: Tensor, truth: Tensor, classes: int) -> np.ndarray:
-        """Count one image; see :func:`to_cells`."""
-        return to_cells(confusion_matrix(*self.pair(prediction, truth), classes, self.ignore_index))
+    def cells(self, pairs: Sequence[tuple[Tensor, Tensor]], classes: int) -> list[np.ndarray]:
+        """Count images, given as prediction and truth (H, W); see :func:`batch_cells`."""
+        device = pairs[0][0].device if pairs else None
+        with STOPWATCH.stage('metric', device):
+            return batch_cells((self.pair(*pair) for pair in pairs), classes, self.ignore_index)
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         classes = len(self.dataset_meta['classes'])
-        for sample in data_samples:
-            prediction, truth = sample['pred_sem_seg']['data'], sample['gt_sem_seg']['data']
-            with STOPWATCH.stage('metric', prediction.device):
-                self.images[sample['sample_idx']] = self.cells(prediction.squeeze(0), truth.squeeze(0), classes)
+        pairs = [
+            tuple(sample[of]['data'].squeeze(0) for of in ('pred_sem_seg', 'gt_sem_seg')) for sample in data_samples
+        ]
+        indices = (sample['sample_idx'] for sample in data_samples)
+        self.images.update(zip(indices, self.cells(pairs, classes), strict=True))
 
     def scores(self, confusion: np.ndarray) -> Scores:
         """Score a (C, C) matrix."""
@@ -119,14 +122,12 @@ class LeafCounter(BaseMetric):
         self.counted: dict[str, Finished] = {}
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
-        batch = {}
-        for sample in data_samples:
-            # A leaf that has finished the whole batch before is left out of it.
-            if self.member in sample['predictions']:
-                name, prediction = self.names[sample['sample_idx']], sample['predictions'][self.member]
-                with STOPWATCH.stage('metric', prediction.device):
-                    cells = self.metric.cells(prediction, sample['truths'][self.dataset], self.classes)
-                batch[name] = Finished(self.digests[name], cells)
+        # A leaf that has finished the whole batch before is left out of it.
+        samples = [sample for sample in data_samples if self.member in sample['predictions']]
+        pairs = [(sample['predictions'][self.member], sample['truths'][self.dataset]) for sample in samples]
+        names = [self.names[sample['sample_idx']] for sample in samples]
+        cells = self.metric.cells(pairs, self.classes)
+        batch = {name: Finished(self.digests[name], of) for name, of in zip(names, cells, strict=True)}
         if self.journal is not None:
             self.journal.append(batch)
         self.counted |= batch

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..settings import Count, Counts, checked
-from .refinement import Refinement, lower_chunk
+from .refinement import VECTOR, Refinement, lower_chunk
 from .stitch import PixelLogits
 
 #: The eight neighbors in row-major order, without the center.
@@ -105,13 +105,12 @@ class PAMR(Refinement):
 
 def neighbor_index(size: tuple[int, int], dilations: Sequence[int], device: torch.device) -> Tensor:
     """Flat pixel index (H * W, 8 * dilations) int32 of each pixel's neighbors; borders are replicated."""
-    rows, columns = (torch.arange(side, dtype=torch.int32, device=device) for side in size)
-    flat = [
-        (rows + dy * d).clamp(0, size[0] - 1)[:, None] * size[1] + (columns + dx * d).clamp(0, size[1] - 1)
-        for d in dilations
-        for dy, dx in NEIGHBORS
-    ]
-    return torch.stack(flat, dim=-1).flatten(0, 1)
+    rows, columns = (
+        torch.stack([(places + step[axis] * d).clamp(0, side - 1) for d in dilations for step in NEIGHBORS], dim=-1)
+        for axis, side in enumerate(size)
+        for places in [torch.arange(side, dtype=torch.int32, device=device)]
+    )
+    return (rows[:, None] * size[1] + columns).flatten(0, 1)
 
 
 class RefinedLogits:
@@ -125,11 +124,12 @@ class RefinedLogits:
         """Refined logits of some queries at all pixels, (H, q, W)."""
         at_once = len(range(self.queries)[queries])
         with self._settings.out_of_memory_named(self.size, lower_chunk(at_once)):
-            # One row a pixel, so that a neighbor's logits of all queries lie side by side.
-            maps = self._logits.query_block(queries).transpose(1, 2).flatten(0, 1)
+            # One row a pixel, so that a neighbor's logits of all queries lie side by side, in whole vectors.
+            maps = self._logits.pixel_rows(queries, -(-at_once // VECTOR) * VECTOR)
             for _ in range(self._settings.iterations):
                 maps = F.embedding_bag(self._near.index, maps, per_sample_weights=self._near.affinity, mode='sum')
-            return maps.unflatten(0, self.size).transpose(1, 2)
+            # The decision takes twice as long over rows with a gap behind them.
+            return maps.unflatten(0, self.size)[..., :at_once].contiguous().transpose(1, 2)
 
     def regions(self) -> Iterator[tuple[slice, Iterator[tuple[slice, Tensor]]]]:
         """One region, the whole image, in blocks of queries; see :meth:`PixelLogits.regions`."""

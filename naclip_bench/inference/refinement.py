@@ -13,8 +13,12 @@ from ..errors import BenchError, is_out_of_memory
 from .decide import decide
 from .stitch import PixelLogits
 
-#: Logits that are refined at once where the config does not say: as many as a CPU's cache holds, or keep a GPU busy.
-CHUNK_ELEMENTS = {'cpu': 6 * 2**20, 'cuda': 2**24}
+#: Logits that are refined at once where the config does not say: as many as keep a GPU busy, or 26 MiB on a CPU. There
+#: memory near 32 MiB goes back to the system after each use and comes again page by page, longer than the work takes.
+CHUNK_ELEMENTS = {'cpu': 13 * 2**19, 'cuda': 2**24}
+
+#: Queries of one vector instruction: 28 of them take longer than 32.
+VECTOR = 8
 
 
 class Refinement(ABC):
@@ -65,8 +69,10 @@ class Refinement(ABC):
         step = self.query_chunk
         if step is None:
             elements = CHUNK_ELEMENTS.get(device.type, CHUNK_ELEMENTS['cuda'])
-            # Vectors of eight: 28 queries take longer than 32.
-            step = max(8, elements // (size[0] * size[1]) // 8 * 8)
+            most = max(1, elements // (size[0] * size[1]) // VECTOR)
+            # Chunks of like size: a small last one would cost nearly as much as a large one.
+            vectors = -(-queries // VECTOR)
+            step = -(-vectors // -(-vectors // most)) * VECTOR
         return [slice(first, min(first + step, queries)) for first in range(0, queries, step)]
 
     @contextmanager

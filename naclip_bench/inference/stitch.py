@@ -130,6 +130,13 @@ class PixelLogits:
         """Logits of some queries at all pixels, (H, q, W)."""
         return (side_matrix(self._down, self.device) @ self._wide(queries)).unflatten(1, (-1, self.size[1]))
 
+    def pixel_rows(self, queries: slice, width: int) -> Tensor:
+        """Logits of some queries at all pixels, (H * W, width): a row a pixel, zeros behind its queries."""
+        wide = self._patches[:, queries] @ side_matrix(self._across, self.device).T
+        rows = wide.new_zeros(len(wide), self.size[1], width)
+        rows[..., : wide.shape[1]] = wide.transpose(1, 2)
+        return (side_matrix(self._down, self.device) @ rows.flatten(1)).view(-1, width)
+
     def regions(self) -> Iterator[tuple[slice, Iterator[tuple[slice, Tensor]]]]:
         """Bands of rows that together make the image, each with the blocks of queries that together make the band.
 

@@ -79,9 +79,8 @@ def learn_projection(
         tell: told of each finished epoch from 1, and its mean loss.
     """
     backbone = model.backbone
-    width = backbone.width
     samples = [windows_of(model, image, labels, ignored) for image, labels in images]
-    start = backbone.blocks[-1].module.attn.in_proj_weight[:width].T.float().clone()
+    start = backbone.blocks[-1].query_weight.T.float().clone()
     model.attention, model.learned = 'learned', start.requires_grad_()
     optimizer, order = torch.optim.Adam([model.learned], RATE), torch.Generator().manual_seed(seed)
     for epoch in range(1, EPOCHS + 1):

@@ -13,6 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_hybrid import ConvStem
 from torch.nn import GELU
 
+from naclip_bench.backbones.towers.tips import TipsModel
 from naclip_bench.backbones.weights import random_weights
 
 #: Twelve blocks, as methods choose blocks by their number.
@@ -136,6 +137,16 @@ CONFIGS = {
     'pe, without [CLS]': timm('vit_pe_core_tiny_without_cls', 'map'),
     'mobileclip': timm('vit_tiny_stem', 'token', dict(TEXT, no_causal_mask=True)),
     'mobileclip, registers': timm('vit_tiny_registers', 'token', timm_proj='linear'),
+    'tips': dict(
+        model_type='tipsv2',
+        vision_config=dict(
+            hidden_size=48, num_hidden_layers=12, num_attention_heads=2, image_size=64, patch_size=16, mlp_ratio=2
+        ),
+        text_config=dict(
+            vocab_size=49408, hidden_size=48, intermediate_size=96, num_hidden_layers=1, num_attention_heads=2
+        ),
+        text_cfg=dict(hf_tokenizer_name=None),
+    ),
     'resnet': dict(
         embed_dim=32,
         vision_cfg=dict(image_size=96, layers=[1, 1, 1, 1], width=8, head_width=32),
@@ -145,13 +156,21 @@ CONFIGS = {
 
 
 def library_model(config):
-    """open_clip's own model with the weights that a backbone of that config has."""
-    settings = {key: value for key, value in config.items() if key != 'custom_text'}
-    model = (CustomTextCLIP if config.get('custom_text') else CLIP)(**settings).eval().requires_grad_(False)
+    """The library's own model with the weights that a backbone of that config has."""
+    if config.get('model_type') == 'tipsv2':
+        model = TipsModel(config)
+    else:
+        settings = {key: value for key, value in config.items() if key != 'custom_text'}
+        model = (CustomTextCLIP if config.get('custom_text') else CLIP)(**settings)
     model.load_state_dict(random_weights(model.state_dict()))
-    return model
+    return model.eval().requires_grad_(False)
+
+
+def side_of(config):
+    """The side in pixels of the images that a model of that config was made for."""
+    return config['vision_config' if 'vision_config' in config else 'vision_cfg']['image_size']
 
 
 def tokens_of(texts, config):
     """Token ids by OpenAI's vocabulary, whatever the model's own would be."""
-    return open_clip.SimpleTokenizer(context_length=config['text_cfg']['context_length'])(texts)
+    return open_clip.SimpleTokenizer(context_length=config['text_cfg'].get('context_length', 64))(texts)

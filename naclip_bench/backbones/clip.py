@@ -251,7 +251,7 @@ class FrozenCLIP(nn.Module):
 
     @torch.no_grad()
     def encode_text(self, tokens: Tensor) -> Tensor:
-        """The encoder's own text embeddings (N, embed_dim) in fp32, not normalized, of token ids (N, context_length)."""
+        """The encoder's own embeddings (N, embed_dim) of token ids (N, context_length): in fp32, not normalized."""
         return self.text_tower.encode(tokens.to(self.device))
 
     @property

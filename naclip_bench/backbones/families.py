@@ -1,7 +1,8 @@
 """The families of backbones: what each offers to methods, and which encoders cannot be one, and why.
 
-Every backbone has a grid of patches and a last attention whose queries, keys and values can be had one by one. What else
-a method may ask for is named here; a method declares what it needs by these names, and fits where all of it is offered.
+Every backbone has a grid of patches and a last attention whose queries, keys and values can be had one by one. What
+else a method may ask for is named here; a method declares what it needs by these names, and fits where all of it is
+offered.
 Nothing here imports torch, and nothing is built: the model config alone tells the family.
 """
 
@@ -33,13 +34,11 @@ class Family:
         title: its short name.
         models: open_clip's architectures, in words.
         offers: what methods may ask for, of :data:`EVERYTHING`.
-        head: how patches come into the space shared with text.
     """
 
     title: str
     models: str
     offers: frozenset[str]
-    head: str
 
 
 FAMILIES: dict[str, Family] = {
@@ -47,45 +46,46 @@ FAMILIES: dict[str, Family] = {
         'CLIP',
         'ViT-*: OpenAI, LAION-2B, DataComp, DFN (also ViT-H-14-378), MetaCLIP 1 and 2 (worldwide)',
         EVERYTHING,
-        'the last norm and the projection, as [CLS]',
     ),
     'clipa': Family(
         'CLIPA',
         'ViT-*-CLIPA*; the mean of patches is the image',
         EVERYTHING - {CLS},
-        'the last norm and the projection, as their mean',
     ),
     'siglip': Family(
         'SigLIP',
         'ViT-*-SigLIP*, SigLIP2*; attention-pooled, no [CLS]',
         EVERYTHING - {CLS},
-        'the value path of the pooling attention, its feed-forward network included',
     ),
     'eva': Family(
         'EVA-CLIP',
         'EVA01-*, EVA02-*; rotary positions in EVA02',
         EVERYTHING,
-        'the last norm and the projection, as [CLS]',
     ),
     'pe': Family(
         'PE-Core',
         'PE-Core-*; rotary positions, attention-pooled',
         EVERYTHING - {CLS},
-        'the value path of the pooling attention, its feed-forward network included, and the projection',
     ),
     'mobileclip': Family(
         'MobileCLIP',
         'MobileCLIP-B, MobileCLIP2-B, MobileCLIP2-L-14, and other ViTs of timm with [CLS]',
         EVERYTHING,
-        'the last norm and the projection, as [CLS]',
+    ),
+    'tips': Family(
+        'TIPSv2',
+        'google/tipsv2-* of transformers; a second [CLS] beside the first',
+        EVERYTHING,
     ),
     'resnet': Family(
         'ResNet',
         'RN50, RN101, RN50x4, ...; the mean of patches asks the attention pool',
         frozenset({CLS}),
-        'the value path of the attention pool',
     ),
 }
+
+#: The key of a model config under which transformers' own stands.
+TIPS = 'tipsv2'
 
 #: Names of timm's models by how they begin, and why they cannot be a backbone.
 REFUSED = {
@@ -108,6 +108,8 @@ def family_of(name: str, config: Mapping) -> Family:
     Raises:
         BenchError: it cannot be a backbone; says why, and what can.
     """
+    if TIPS in config:
+        return FAMILIES['tips']
     vision = config['vision_cfg'] if isinstance(config['vision_cfg'], Mapping) else {}
     timm, pool = vision.get('timm_model_name'), vision.get('timm_pool', 'avg')
     if 'multimodal_cfg' in config or vision.get('attentional_pool'):

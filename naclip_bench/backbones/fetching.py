@@ -60,9 +60,9 @@ def fetch_tokenizer(build: Callable[[], T], name: str) -> T:
             return build()
     except Exception as error:  # as many kinds as there are tokenizers and ways to them
         raise AbsentWeightsError(
-            f'arch: the tokenizer {name} cannot be had ({unresolved or _first_line(error)}); let it be downloaded once, '
-            'set HF_HOME to a Hugging Face cache that holds it, or set text_cfg.hf_tokenizer_name in a model config of '
-            'your own to a folder with its files'
+            f'arch: the tokenizer {name} cannot be had ({unresolved or _first_line(error)}); let it be downloaded '
+            'once, set HF_HOME to a Hugging Face cache that holds it, or set text_cfg.hf_tokenizer_name in a model '
+            'config of your own to a folder with its files'
         ) from None
 
 

@@ -35,7 +35,8 @@ class TextTower:
 
     @property
     def width(self) -> int:
-        return getattr(self.parts.transformer, 'width', 0) or self.parts.transformer.config.hidden_size
+        transformer = getattr(self.parts, 'transformer', None)
+        return self.parts.config.hidden_size if transformer is None else transformer.width
 
     def ends(self, tokens: Tensor) -> Tensor:
         """Where the texts end whose embedding is that of their last token, (N,) indices into (N, context_length)."""

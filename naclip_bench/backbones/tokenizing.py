@@ -10,6 +10,7 @@ from functools import cache, partial
 from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
 from torch import Tensor
 
+from ..optional import needed
 from .fetching import fetch_tokenizer
 
 
@@ -63,6 +64,7 @@ def _built(name: str | None, context_length: int, mode: str | None, settings: st
     keywords = json.loads(settings)
     if name is None:
         return Tokenizer(SimpleTokenizer(context_length=context_length, **keywords))
+    needed('transformers', 'helpers', f'the tokenizer {name}')
     build = partial(HFTokenizer, name, context_length=context_length, tokenizer_mode=mode, **keywords)
     return Tokenizer(fetch_tokenizer(build, name))
 

@@ -17,10 +17,22 @@ from torch import Tensor, nn
 from ..errors import BenchError
 from .checkpoint import read_checkpoint
 from .colors import OPENAI, Colors, colors_of_architecture, parse_colors
-from .families import Family, family_of
+from .families import TIPS, Family, family_of
 from .sources import FOLDER, Architecture, find_architecture, find_weights
 from .tokenizing import Tokenizer, tokenizer_of
 from .towers import Tower, kind_of, tower_of
+from .towers.tips import TipsModel
+
+#: Last names of parameters that are tokens and positions of a vision tower.
+EMBEDDINGS = (
+    'class_embedding',
+    'cls_token',
+    'reg_token',
+    'register_tokens',
+    'pos_embed',
+    'position_embeddings',
+    'latent',
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,7 @@ def load_clip(
         name, state, known_colors = 'random', random_weights(model.state_dict()), architecture.colors or OPENAI
     else:
         source = find_weights(str(pretrained), architecture)
-        name, checkpoint = source.name, read_checkpoint(source.path)
+        name, checkpoint = source.name, read_checkpoint(source.path, TIPS in architecture.config)
         if checkpoint.openai and not architecture.quick_gelu:
             raise BenchError(
                 f"pretrained: {name} is an archive of OpenAI's, trained with QuickGELU; {architecture.other_activation}"
@@ -89,6 +101,8 @@ def _random_weight(name: str, shape: tuple[int, ...]) -> Tensor:
     *parents, last = name.split('.')
     if last in ('logit_scale', 'logit_bias'):
         return torch.full(shape, 4.6052 if last == 'logit_scale' else -10.0)
+    if last == 'temperature':
+        return torch.full(shape, 0.01)
     if last == 'num_batches_tracked':
         return torch.tensor(0)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(name.encode())))
@@ -98,7 +112,7 @@ def _random_weight(name: str, shape: tuple[int, ...]) -> Tensor:
         return 0.05 * noise
     if last == 'running_var':
         return 1 + 0.1 * noise.abs()
-    if last in ('class_embedding', 'cls_token', 'reg_token', 'pos_embed', 'latent'):
+    if last in EMBEDDINGS:
         return 0.2 * noise
     if len(shape) == 1:  # norms and layer scales
         return 1 + 0.1 * noise
@@ -125,6 +139,9 @@ def _build(architecture: Architecture) -> CLIP | CustomTextCLIP:
     )
     if config['text_cfg'].get('hf_model_name'):
         raise BenchError(f'{no_way} (its text tower is a model of transformers, with files of its own)')
+    if TIPS in config:
+        # Not without values: transformers computes buffers in between.
+        return TipsModel(config[TIPS]).eval()
     try:
         config['vision_cfg'] = {**config['vision_cfg'], 'timm_model_pretrained': False}
         with torch.device('meta'):
@@ -139,7 +156,7 @@ def _build(architecture: Architecture) -> CLIP | CustomTextCLIP:
 def _fill_buffers(model: nn.Module) -> None:
     """Compute the buffers that are no weights and yet without values: what follows from sizes."""
     text = getattr(model, 'text', model)
-    if text.attn_mask is not None:
+    if getattr(text, 'attn_mask', None) is not None:
         text.attn_mask = torch.full(text.attn_mask.shape, -torch.inf).triu_(1)
     for module in model.visual.modules():
         empty = {name: buffer for name, buffer in module.named_buffers(recurse=False) if buffer.is_meta}
@@ -180,7 +197,15 @@ def _difference(expected: Mapping[str, tuple], found: Mapping[str, tuple], archi
             'has a logit_bias: it was trained with a sigmoid of each pair (SigLIP), not with the softmax over classes '
             'that is used here; to try it all the same, set init_logit_bias to 0 in the model config of arch'
         )
-    towers = [any(key.endswith(end) for key in found) for end in ('conv1.weight', 'token_embedding.weight')]
+    if any(key.startswith('vision_model.head.') for key in found):
+        return (
+            "holds a SigLIP by transformers' names, of which CLIP's alone are read; take open_clip's weights of the "
+            'same model: its tags, or its hf-hub: name'
+        )
+    towers = [
+        any(key.endswith(end) for key in found)
+        for end in (('conv1.weight', 'blocks.0.norm1.weight'), 'token_embedding.weight')
+    ]
     if towers == [True, False]:
         return (
             'holds the vision tower alone, and class names need the text tower that it was trained with: take the '

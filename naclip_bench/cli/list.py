@@ -41,20 +41,20 @@ def main(arguments: Namespace) -> None:
 
 def _backbones() -> list[Table]:
     """Draw the families, those that cannot be one, and the methods that fit them."""
-    from rich import box
     from rich.table import Table
 
-    from .. import methods  # noqa: F401  registers them
-    from ..backbones.families import FAMILIES, REFUSED
+    from ..backbones.families import COCA, FAMILIES, REFUSED
+    from ..configuration import register
     from ..methods.fitting import matrix_rows
 
+    register()
     header, *rows = matrix_rows()
-    fits = Table(*header, title='methods x backbones', title_justify='left', box=box.SIMPLE)
+    fits = Table(*header, title='methods x backbones', title_justify='left', box=None, padding=(0, 1, 0, 0))
     families = Table('backbone', 'models of open_clip', 'offers', title='backbones', title_justify='left')
     for row in rows:
         fits.add_row(*row)
     for family in FAMILIES.values():
         families.add_row(family.title, family.models, ', '.join(sorted(family.offers)))
-    for why in REFUSED.values():
+    for why in (*REFUSED.values(), COCA):
         families.add_row('none', why, '')
     return [families, fits]

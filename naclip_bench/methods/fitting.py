@@ -58,7 +58,9 @@ def needs_by_base() -> dict[str, frozenset[str]]:
     for name, base in method_bases().items():
         model = dict(base) if isinstance(base, Mapping) else dict(read_base(base).model)
         method = MODELS.get(model.pop('type'))
-        needs[name] = needs_of(method, model)
+        # One whose file does not import is not there.
+        if method is not None:
+            needs[name] = needs_of(method, model)
     return needs
 
 

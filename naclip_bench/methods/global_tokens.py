@@ -67,9 +67,8 @@ class TokenAgreement(TrainingFreeSegmentor):
         embedded, _ = self.backbone.embed(trunk.images, self.positions)
         found = None
         for block, tokens in zip(self.backbone.blocks, (embedded, *trunk.outputs.values()), strict=False):
-            products = log_products(
-                attention_map(*block.qkv(tokens, trunk.rotation)[:2]), self.sigma, self.backbone.prefix
-            )
+            maps = attention_map(*block.qkv(tokens, trunk.rotation)[:2])
+            products = log_products(maps, self.sigma, self.backbone.prefix)
             if found is None:
                 found = products
             else:

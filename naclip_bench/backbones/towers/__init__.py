@@ -7,9 +7,10 @@ from torch import nn
 from .base import Tower
 from .resnet import ResNetTower
 from .timm_vit import TimmTower
+from .tips import TipsTower
 from .vit import ViTTower
 
-TOWERS = (ViTTower, TimmTower, ResNetTower)
+TOWERS = (ViTTower, TimmTower, ResNetTower, TipsTower)
 
 __all__ = ['Tower', 'kind_of', 'tower_of']
 

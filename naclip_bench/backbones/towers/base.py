@@ -26,8 +26,8 @@ class Tower(ABC):
         embed_dim: of the space shared with text.
         prefix: how many tokens stand before the patches.
         hidden: width of a block's feed-forward network.
-        positions: trained position embedding (k + h * w, width) of the native grid, k being :attr:`prefix`, or 0 where
-            those have none; None where no position is embedded.
+        positions: trained position embedding (k + h * w, width) of the native grid, k being how many of the
+            tokens before the patches have one; None where no position is embedded.
     """
 
     visual: nn.Module
@@ -39,6 +39,9 @@ class Tower(ABC):
     prefix: int
     hidden: int
     positions: Tensor | None
+
+    #: Modules beside those that every run imports whose version can move a number.
+    modules: tuple[str, ...] = ()
 
     def __init__(self, visual: nn.Module) -> None:
         self.visual = visual

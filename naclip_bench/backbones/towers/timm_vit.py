@@ -111,6 +111,8 @@ def rotated(heads: Tensor, rotation: Tensor, half: bool) -> Tensor:
 class TimmTower(Tower):
     """open_clip's ``TimmModel`` around a ``VisionTransformer`` or an ``Eva``."""
 
+    modules = ('timm',)
+
     def __init__(self, visual: TimmModel) -> None:
         super().__init__(visual)
         self.trunk = trunk = visual.trunk

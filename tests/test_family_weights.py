@@ -69,7 +69,7 @@ def test_siglip_by_the_names_of_transformers_says_so(tmp_path):
 
 def test_weights_of_another_family_say_the_first_difference(tmp_path):
     state = library_model(CONFIGS['eva']).state_dict()
-    with pytest.raises(BenchError, match=r'another architecture than custom-.* is missing'):
+    with pytest.raises(BenchError, match=r'another architecture than custom-.*; set model.backbone.arch'):
         FrozenCLIP(CONFIGS['siglip'], saved(state, tmp_path / 'eva.pt'))
 
 

@@ -162,6 +162,10 @@ class FrozenCLIP(nn.Module):
         rotation = self.tower.rotation(grid)
         return None if rotation is None else rotation.to(device)
 
+    def rotation(self, grid: tuple[int, int]) -> Tensor | None:
+        """What blocks rotate queries and keys of ``grid`` patches by: :attr:`Trunk.rotation`."""
+        return self._rotation(grid, self.device)
+
     def embed(self, images: Tensor, positions: str = 'sclip') -> tuple[Tensor, tuple[int, int]]:
         """Tokens that go into the first block: patches, what stands before them, and positions.
 
@@ -201,7 +205,7 @@ class FrozenCLIP(nn.Module):
             attention = {block for need in alike.values() for block in need.attention}
 
             tokens, grid = self.embed(images, positions)
-            rotation = self._rotation(grid, self.device)
+            rotation = self.rotation(grid)
             at_depth, of_output, of_attention = {}, {}, {}
             for index, block in enumerate(self.blocks[:deepest]):
                 if index in depths:

@@ -89,7 +89,7 @@ TIPS = 'tipsv2'
 
 #: Names of timm's models by how they begin, and why they cannot be a backbone.
 REFUSED = {
-    'vitamin': 'ViTamin (its patches have been through two stages of convolutions, and have no positions)',
+    'vitamin': 'ViTamin (two stages of convolutions, which see beyond a patch, come before its blocks)',
     'fastvit': 'MobileCLIP-S (FastViT pools a map of convolutions, there are no tokens to take apart)',
     'convnext': 'ConvNeXt (it pools a map of convolutions, there are no tokens to take apart)',
     'swin': 'Swin (its attention sees a window of patches at a time)',

@@ -199,7 +199,7 @@ class CLIPtrase(TrainingFreeSegmentor):
         return self.attended(query, key, value, unit_values(query), trunk)
 
     def correlations(self, trunk: Trunk) -> Tensor:
-        """Compute W with [CLS], (N, 1 + h * w, 1 + h * w) in fp32."""
+        """Compute W of all tokens, (N, T, T) in fp32, what stands before the patches first."""
         tokens = trunk.tokens if self.cluster_layer == self.layer else trunk.outputs[self.cluster_layer - 2]
         block = self.backbone.blocks[self.cluster_layer - 1]
         return self.correlation_of(torch.stack(block.qkv(tokens, trunk.rotation)))

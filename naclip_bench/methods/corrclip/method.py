@@ -100,7 +100,7 @@ class CorrCLIP(TrainingFreeSegmentor):
         return ids, scope_attention(features, ids, self.sharpness)
 
     def gathered(self, tokens: Tensor, trunk: Trunk) -> Tensor:
-        """Gather the last block's values of tokens (N, 1 + h * w, width), through its output projection."""
+        """Gather the last block's values of tokens (N, prefix + h * w, width), through its output projection."""
         block, grid = self.backbone.blocks[-1], self.token_grid(trunk)
         values = self.patches(block.qkv(tokens, trunk.rotation)[2].transpose(1, 2).flatten(2))
         values = values.transpose(1, 2).unflatten(2, trunk.grid)

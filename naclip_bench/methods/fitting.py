@@ -39,6 +39,8 @@ def check_fits(method: type, given: Mapping[str, object]) -> None:
     backbone = given.get('backbone') or {}
     if isinstance(backbone, FrozenCLIP):
         arch, family = backbone.arch, backbone.family
+    elif not isinstance(backbone, Mapping):
+        return  # what it must be, its annotation says
     else:
         asked = backbone.get('arch', parameters_of(FrozenCLIP)[0]['arch'][1])
         architecture = find_architecture(asked)

@@ -147,25 +147,26 @@ def check_words(queries: Sequence[str], templates: Sequence[str], tokenize: Toke
     Args:
         queries: see :class:`Vocabulary`.
         templates: prompts with a ``{}`` each.
-        tokenize: texts to token ids (N, context_length), cut and padded with 0.
+        tokenize: texts to token ids (N, context_length), cut and padded.
 
     Raises:
         BenchError: two are; says the words.
     """
-    lengths = [int((tokens != 0).sum()) for tokens in tokenize(list(queries))]
-    if not lengths:
+    if not queries:
         return
+    nothing = tokenize([''])[0]
+    context, padding = nothing.numel(), nothing[-1]
+    lengths = [int((tokens != padding).sum()) for tokens in tokenize(list(queries))]
     around = max(
-        int((tokens != 0).sum()) for tokens in tokenize([template.replace('{}', '') for template in templates])
+        int((tokens != padding).sum()) for tokens in tokenize([template.replace('{}', '') for template in templates])
     )
-    context = tokenize([''])[0].numel()
     # Both counts have a begin and an end, which is more than a word can gain by what touches it.
     long = [query for query, length in zip(queries, lengths, strict=True) if length + around >= context]
     for template in templates if len(long) > 1 else ():
         seen: dict[tuple[int, ...], str] = {}
         for query, tokens in zip(long, tokenize([template.replace('{}', query) for query in long]), strict=True):
             first = seen.setdefault(tuple(tokens.tolist()), query)
-            if first != query and tokens[-1] != 0:
+            if first != query and tokens[-1] != padding:
                 raise BenchError(
                     f'class names: CLIP reads {context} tokens, and "{first}" and "{query}" differ only behind them; '
                     'shorten them'

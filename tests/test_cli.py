@@ -13,6 +13,7 @@ from mmengine.config import Config
 from tiny import Outcome, TinyBench, run_here
 
 from naclip_bench import __version__, cli
+from naclip_bench.backbones.families import FAMILIES
 from naclip_bench.bundled import CONFIGS
 from naclip_bench.catalog import catalog
 from naclip_bench.configuration import config_label, find_config, load_config, parse_settings
@@ -119,6 +120,14 @@ def test_list_has_the_weights_that_open_clip_has(command, monkeypatch):
     whole = catalog()['weights']
     monkeypatch.delitem(sys.modules, 'open_clip')
     assert catalog()['weights'] == whole and 'open_clip' not in sys.modules
+
+
+def test_list_of_backbones_is_the_matrix(command):
+    ended = command('list', 'backbones')
+    (row,) = (line for line in ended.stdout.splitlines() if line.split()[:1] == ['maskclip'])
+    assert row.count('✓') == len(FAMILIES)
+    for text in (*(family.title for family in FAMILIES.values()), 'ViTamin', 'CoCa', 'a [CLS] token'):
+        assert text in ended.stdout
 
 
 def test_a_flat_config_is_the_one_that_runs(command, tmp_path):

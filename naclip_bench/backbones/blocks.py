@@ -1,6 +1,8 @@
-"""One residual block of CLIP's vision transformer, taken into the pieces that methods put together anew."""
+"""One block around a self-attention, taken into the pieces that methods put together anew."""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -30,56 +32,85 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
 
 
-class Block:
-    """A view of an open_clip ``ResidualAttentionBlock``; it owns no parameters.
+class Attention(ABC):
+    """A view of a module that attends; it owns no parameters.
 
-    Tokens are (N, T, width); queries, keys and values (N, heads, T, width / heads).
+    Tokens are (N, T, width); queries, keys and values (N, heads, T, width / heads). A family of towers says how tokens
+    are normalized and projected, and what becomes of what the heads gather.
+
+    Where positions are rotary, ``rotation`` is :attr:`Trunk.rotation` of the patches; they are the last of the tokens,
+    and those before them are not rotated.
 
     Args:
-        module: the open_clip block.
-        silu: the block's activation is SiLU, its QuickGELU having been folded into the weights by
-            :func:`fold_quick_gelu`; otherwise it is the module's own (GELU).
+        module: the library's.
+        heads: of its attention.
     """
 
-    def __init__(self, module: nn.Module, silu: bool) -> None:
-        self.module = module
-        self.silu = silu
-        self.heads: int = module.attn.num_heads
+    def __init__(self, module: nn.Module, heads: int) -> None:
+        self.module, self.heads = module, heads
 
+    @abstractmethod
     def normalized(self, tokens: Tensor) -> Tensor:
-        """``ln_1(tokens)``, what the attention sees."""
-        return self.module.ln_1(tokens)
+        """What the attention sees of the tokens."""
 
-    def qkv(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of ``ln_1(tokens)``, biases included."""
-        attention = self.module.attn
-        projected = F.linear(self.normalized(tokens), attention.in_proj_weight, attention.in_proj_bias)
-        return tuple(self.split(part) for part in projected.chunk(3, dim=-1))
+    @abstractmethod
+    def projected(self, normalized: Tensor) -> tuple[Tensor, ...]:
+        """Queries, keys and values, biases included, each (N, T, width)."""
+
+    @abstractmethod
+    def project(self, joined: Tensor) -> Tensor:
+        """From joined heads (N, T, width) to what is added to the tokens: output projection and layer scale."""
+
+    @property
+    @abstractmethod
+    def query_weight(self) -> Tensor:
+        """The matrix (width, width) that makes queries of normalized tokens, multiplied from the left."""
+
+    def qkv(self, tokens: Tensor, rotation: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values as the attention's products take them: biases and rotation included."""
+        return tuple(self.split(part) for part in self.projected(self.normalized(tokens)))
 
     def split(self, features: Tensor) -> Tensor:
         """(N, T, width) into heads: (N, heads, T, width / heads)."""
         return features.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
     def output(self, heads: Tensor) -> Tensor:
-        """Join the heads (N, heads, T, d) and apply the output projection: (N, T, width)."""
-        return self.module.attn.out_proj(heads.transpose(1, 2).flatten(2))
+        """Join the heads (N, heads, T, d) and :meth:`project` them: (N, T, width)."""
+        return self.project(heads.transpose(1, 2).flatten(2))
 
-    def attention(self, tokens: Tensor, causal: bool = False) -> Tensor:
-        """CLIP's own self-attention of ``ln_1(tokens)``, without the residual."""
-        return self.output(attend(*self.qkv(tokens), causal=causal))
+    def attention(self, tokens: Tensor, causal: bool = False, rotation: Tensor | None = None) -> Tensor:
+        """The self-attention as it was trained, without the residual."""
+        return self.output(attend(*self.qkv(tokens, rotation), causal=causal))
 
-    def attention_map(self, tokens: Tensor) -> Tensor:
-        """CLIP's own attention weights, (N, heads, T, T); each row sums to 1."""
-        query, key, _ = self.qkv(tokens)
+    def attention_map(self, tokens: Tensor, rotation: Tensor | None = None) -> Tensor:
+        """The attention weights as they were trained, (N, heads, T, T); each row sums to 1."""
+        query, key, _ = self.qkv(tokens, rotation)
         return (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1)
 
+    def run(self, tokens: Tensor, causal: bool = False, rotation: Tensor | None = None) -> Tensor:
+        """The untouched whole, which may be written over ``tokens``."""
+        return self.attention(tokens, causal, rotation)
+
+
+class Block(Attention):
+    """An attention with residuals and a feed-forward network around it."""
+
+    @property
+    @abstractmethod
+    def last_layer(self) -> nn.Linear:
+        """The last layer of the feed-forward network."""
+
+    @abstractmethod
+    def feed_forward(self, tokens: Tensor) -> Tensor:
+        """The feed-forward network as far as its last layer."""
+
+    def scaled(self, output: Tensor) -> Tensor:
+        """What is added to the tokens of the feed-forward network's ``output``: layer scale, or a norm behind it."""
+        return output
+
     def ffn(self, tokens: Tensor) -> Tensor:
-        """The feed-forward network of ``ln_2(tokens)``, without the residual."""
-        mlp = self.module.mlp
-        hidden = mlp.c_fc(self.module.ln_2(tokens))
-        # In place: the hidden layer is four times the tokens, and an idle copy of it costs as much as arithmetic.
-        hidden = F.silu(hidden, inplace=True) if self.silu else mlp.gelu(hidden)
-        return mlp.c_proj(hidden)
+        """The feed-forward network, without the residual."""
+        return self.scaled(self.feed_forward(tokens))
 
     def surround(self, tokens: Tensor, attended: Tensor) -> Tensor:
         """The rest of the block around another attention's output: both residuals and the feed-forward network.
@@ -91,11 +122,54 @@ class Block:
         out = tokens + attended
         return out + self.ffn(out)
 
-    def add_(self, tokens: Tensor, causal: bool = False) -> Tensor:
+    def add_(self, tokens: Tensor, causal: bool = False, rotation: Tensor | None = None) -> Tensor:
         """The untouched block, written over ``tokens``."""
-        tokens += self.attention(tokens, causal)
+        tokens += self.attention(tokens, causal, rotation)
         tokens += self.ffn(tokens)
         return tokens
+
+    run = add_
+
+
+class ResidualBlock(Block):
+    """An open_clip ``ResidualAttentionBlock``.
+
+    Attributes:
+        silu: the block's activation is SiLU, its QuickGELU having been folded into the weights by
+            :func:`fold_quick_gelu`; otherwise it is the module's own (GELU).
+    """
+
+    def __init__(self, module: nn.Module, silu: bool) -> None:
+        super().__init__(module, module.attn.num_heads)
+        self.silu = silu
+
+    def normalized(self, tokens: Tensor) -> Tensor:
+        return self.module.ln_1(tokens)
+
+    def projected(self, normalized: Tensor) -> tuple[Tensor, ...]:
+        attention = self.module.attn
+        return F.linear(normalized, attention.in_proj_weight, attention.in_proj_bias).chunk(3, dim=-1)
+
+    def project(self, joined: Tensor) -> Tensor:
+        return self.module.ls_1(self.module.attn.out_proj(joined))
+
+    @property
+    def query_weight(self) -> Tensor:
+        return self.module.attn.in_proj_weight.chunk(3)[0]
+
+    @property
+    def last_layer(self) -> nn.Linear:
+        return self.module.mlp.c_proj
+
+    def feed_forward(self, tokens: Tensor) -> Tensor:
+        mlp = self.module.mlp
+        hidden = mlp.c_fc(self.module.ln_2(tokens))
+        # In place: the hidden layer is four times the tokens, and an idle copy of it costs as much as arithmetic.
+        hidden = F.silu(hidden, inplace=True) if self.silu else mlp.gelu(hidden)
+        return mlp.c_proj(hidden)
+
+    def scaled(self, output: Tensor) -> Tensor:
+        return self.module.ls_2(output)
 
 
 @torch.no_grad()

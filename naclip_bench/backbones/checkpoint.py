@@ -29,7 +29,11 @@ WRAPPERS = ('state_dict', 'model_state_dict', 'model', 'module')
 NOT_WEIGHTS = ('input_resolution', 'context_length', 'vocab_size', 'attn_mask', 'position_ids')
 
 #: A parameter by which the names of a CLIP are known: what stands before it stands before them all.
-ANCHORS = ('visual.conv1.weight', 'vision_model.embeddings.patch_embedding.weight')
+ANCHORS = (
+    'visual.conv1.weight',
+    'visual.trunk.blocks.0.norm1.weight',
+    'vision_model.embeddings.patch_embedding.weight',
+)
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,14 @@ class Checkpoint:
     openai: bool = False
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path, own_names: bool = False) -> Checkpoint:
     """Read weights from safetensors, a pickled state dict or checkpoint, or one of OpenAI's TorchScript archives.
 
     Wrappers of training scripts, a prefix that all names share, and the names of ``transformers`` are recognized.
+
+    Args:
+        path: of the file.
+        own_names: names are those of the model, and stay.
 
     Raises:
         BenchError: no weights, several, or a file that could only be read by running what it holds.
@@ -76,7 +84,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     state = _unwrapped(state, path)
     state = {key: value for key, value in state.items() if key.rsplit('.', 1)[-1] not in NOT_WEIGHTS}
     state = _without_prefix(state, path)
-    return Checkpoint(to_open_clip(state) if has_transformers_names(state) else state, openai)
+    return Checkpoint(to_open_clip(state) if has_transformers_names(state) and not own_names else state, openai)
 
 
 def convert_archive(source: str | Path, target: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""A frozen CLIP in pieces: patch embedding, blocks, head and text tower."""
+"""A frozen image-text encoder in pieces: patch embedding, blocks, head and text tower."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..errors import BenchError
 from ..settings import checked
-from .blocks import Block, fold_quick_gelu
 from .colors import Colors
 from .positions import interpolate_positions
+from .text_tower import TextTower
+from .towers import tower_of
 from .weights import load_clip
 
 T = TypeVar('T')
@@ -46,7 +46,8 @@ class Trunk:
     """What the untouched blocks made of a batch of windows.
 
     Attributes:
-        tokens: (N, 1 + h * w, width), [CLS] first: the input of the first block that a method changes.
+        tokens: (N, prefix + h * w, width), [CLS] first where there is one: the input of the first block that a method
+            changes.
         grid: (h, w), the rows and columns of patches.
         outputs: output tokens of the inner blocks asked for, by block index from 0.
         attention: attention maps (N, heads, T, T) of the inner blocks asked for, by block index from 0.
@@ -54,6 +55,7 @@ class Trunk:
         computed: what methods that look at the same tokens have computed from them; see :meth:`once`.
         of_images: likewise from the windows themselves, whatever the tokens; see :meth:`once_of_images`.
         beside: (N, 0 or 1, H, W), the mask where the pipeline puts it beside the image; see :class:`MaskBesideImage`.
+        rotation: (h * w, 2 d), what blocks rotate queries and keys by; None where positions are not rotary.
     """
 
     tokens: Tensor
@@ -64,6 +66,7 @@ class Trunk:
     computed: dict[str, object] = field(default_factory=dict)
     of_images: dict[object, object] = field(default_factory=dict)
     beside: Tensor | None = None
+    rotation: Tensor | None = None
 
     def once(self, what: str, compute: Callable[[], T]) -> T:
         """What ``compute`` gives, computed by the first method that asks; to be read only."""
@@ -79,7 +82,7 @@ class Trunk:
 
 
 class FrozenCLIP(nn.Module):
-    """CLIP with a vision transformer, never trained, open to be taken apart.
+    """CLIP or a relative of it (:mod:`.families`), never trained, open to be taken apart.
 
     Args:
         arch: open_clip model name (``ViT-B-16-quickgelu``), an open_clip model config as dict or the path of its JSON,
@@ -96,6 +99,8 @@ class FrozenCLIP(nn.Module):
         weights_hash: sha256 of all parameters in float32, whatever file they came from.
         random_weights: the weights mean nothing.
         colors: mean and deviation (0..1, RGB) that the weights were trained with.
+        family: what kind of encoder it is, and what it offers to methods.
+        prefix: how many tokens stand before the patches: [CLS], registers.
         clip: open_clip's model. Its blocks are changed (:func:`fold_quick_gelu`): use the methods here, not its own.
     """
 
@@ -114,31 +119,29 @@ class FrozenCLIP(nn.Module):
         self.colors: Colors = loaded.colors
         self.arch, self.precision = loaded.arch, precision
 
+        self.family, self.tokenizer = loaded.family, loaded.tokenizer
         visual = self.clip.visual
-        self.patch: int = visual.patch_size[0]
-        self.native_grid: tuple[int, int] = tuple(visual.grid_size)
-        self.width: int = visual.conv1.out_channels
-        self.embed_dim: int = visual.output_dim
+        self.tower = tower = tower_of(visual)
+        self.patch, self.native_grid, self.prefix = tower.patch, tower.native_grid, tower.prefix
+        self.width, self.embed_dim = tower.width, tower.embed_dim
         # A copy in fp32, so that interpolation does not start from rounded values.
-        self.register_buffer('_trained_positions', visual.positional_embedding.detach().clone(), persistent=False)
-        blocks, text_blocks = visual.transformer.resblocks, self.clip.transformer.resblocks
-        if loaded.quick_gelu:
-            for module in [*blocks, *text_blocks]:
-                fold_quick_gelu(module)
+        positions = None if tower.positions is None else tower.positions.detach().clone()
+        self.register_buffer('_trained_positions', positions, persistent=False)
         visual.to(PRECISIONS[precision])
-        self.blocks = [Block(module, loaded.quick_gelu) for module in blocks]
-        self._text_blocks = [Block(module, loaded.quick_gelu) for module in text_blocks]
+        self.blocks = tower.blocks
+        self.text_tower = TextTower(self.clip)
         self._positions = lru_cache(maxsize=64)(self._positions_of)
+        self._rotation = lru_cache(maxsize=64)(self._rotation_of)
         #: Encoded vocabularies; see :func:`naclip_bench.backbones.text.text_of`.
         self.texts: dict[object, object] = {}
 
     @property
     def device(self) -> torch.device:
-        return self.clip.visual.proj.device
+        return next(self.clip.visual.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.clip.visual.proj.dtype
+        return next(self.clip.visual.parameters()).dtype
 
     # ---- vision
 
@@ -150,30 +153,32 @@ class FrozenCLIP(nn.Module):
 
     def _positions_of(
         self, grid: tuple[int, int], dtype: torch.dtype, device: torch.device, kind: str = 'sclip'
-    ) -> Tensor:
+    ) -> Tensor | None:
+        if self._trained_positions is None:
+            return None
         return interpolate_positions(self._trained_positions, self.native_grid, grid, kind).to(device, dtype)
 
+    def _rotation_of(self, grid: tuple[int, int], device: torch.device) -> Tensor | None:
+        rotation = self.tower.rotation(grid)
+        return None if rotation is None else rotation.to(device)
+
+    def rotation(self, grid: tuple[int, int]) -> Tensor | None:
+        """What blocks rotate queries and keys of ``grid`` patches by: :attr:`Trunk.rotation`."""
+        return self._rotation(grid, self.device)
+
     def embed(self, images: Tensor, positions: str = 'sclip') -> tuple[Tensor, tuple[int, int]]:
-        """Patches, [CLS] and positions through ``ln_pre``.
+        """Tokens that go into the first block: patches, what stands before them, and positions.
 
         Args:
             images: (N, 3, H, W), normalized with CLIP's mean and standard deviation.
             positions: how the position embedding is interpolated; see :func:`interpolate_positions`.
 
         Returns:
-            tokens (N, 1 + h * w, width) and the grid (h, w).
+            tokens (N, prefix + h * w, width) and the grid (h, w).
         """
-        visual, patch = self.clip.visual, self.patch
         rows, columns = grid = self.grid(*images.shape[-2:])
-        images = images[..., : rows * patch, : columns * patch].to(self.dtype)
-        # A convolution whose stride is its kernel is a matrix product; written as one it is faster and never TF32.
-        patches = images.reshape(len(images), 3, rows, patch, columns, patch)
-        patches = patches.permute(0, 2, 4, 1, 3, 5).reshape(len(images), rows * columns, -1)
-        tokens = F.linear(patches, visual.conv1.weight.flatten(1))
-        cls = visual.class_embedding.expand(len(images), 1, -1)
-        tokens = torch.cat([cls, tokens], dim=1)
-        tokens += self._positions(grid, self.dtype, self.device, positions)
-        return visual.ln_pre(tokens), grid
+        images = images[..., : rows * self.patch, : columns * self.patch].to(self.dtype)
+        return self.tower.embed(images, self._positions(grid, self.dtype, self.device, positions)), grid
 
     @torch.no_grad()
     def trunks(self, images: Tensor, needs: Sequence[TrunkNeed]) -> list[Trunk]:
@@ -200,13 +205,14 @@ class FrozenCLIP(nn.Module):
             attention = {block for need in alike.values() for block in need.attention}
 
             tokens, grid = self.embed(images, positions)
+            rotation = self.rotation(grid)
             at_depth, of_output, of_attention = {}, {}, {}
             for index, block in enumerate(self.blocks[:deepest]):
                 if index in depths:
                     at_depth[index] = tokens.clone()
                 if index in attention:
-                    of_attention[index] = block.attention_map(tokens)
-                block.add_(tokens)
+                    of_attention[index] = block.attention_map(tokens, rotation)
+                tokens = block.run(tokens, rotation=rotation)
                 if index in outputs:
                     of_output[index] = tokens.clone()
             at_depth[deepest] = tokens
@@ -221,6 +227,7 @@ class FrozenCLIP(nn.Module):
                     computed[need.depth],
                     of_images,
                     beside,
+                    rotation,
                 )
         return trunks
 
@@ -229,45 +236,27 @@ class FrozenCLIP(nn.Module):
         return self.trunks(images, [TrunkNeed(depth, tuple(outputs), tuple(attention))])[0]
 
     def head(self, tokens: Tensor) -> Tensor:
-        """``ln_post`` and the projection into the space shared with text, on every token: (N, T, embed_dim)."""
-        return self.clip.visual.ln_post(tokens) @ self.clip.visual.proj
+        """The last norm and the way into the space shared with text, on every token: (N, T, embed_dim).
+
+        Where the tower pools by attention, that is the pool's value path; see :mod:`.families`.
+        """
+        return self.tower.project(self.tower.norm(tokens))
 
     @torch.no_grad()
     def encode_image(self, images: Tensor) -> Tensor:
-        """CLIP's own image embedding, (N, embed_dim), not normalized."""
-        return self.head(self.trunk(images, len(self.blocks)).tokens[:, 0])
+        """The encoder's own image embedding, (N, embed_dim), not normalized."""
+        return self.tower.pooled(self.trunk(images, len(self.blocks)).tokens)
 
     def trunk_flops(self, images: int, grid: tuple[int, int], depth: int) -> int:
         """Floating-point operations of :meth:`trunk`: two for each multiply-add of its matrix products."""
-        patches = grid[0] * grid[1]
-        tokens, width = patches + 1, self.width
-        hidden = self.blocks[0].module.mlp.c_fc.out_features
-        block = tokens * width * (4 * width + 2 * hidden) + 2 * tokens * tokens * width
-        return 2 * images * (patches * 3 * self.patch**2 * width + depth * block)
+        return images * self.tower.flops(grid, depth)
 
     # ---- text
 
     @torch.no_grad()
     def encode_text(self, tokens: Tensor) -> Tensor:
-        """CLIP's text embeddings in fp32, not normalized.
-
-        The tower is causal, so nothing behind the end-of-text token can reach it: the batch is trimmed to its longest
-        text, and only the end-of-text token goes through the head. Exact.
-
-        Args:
-            tokens: (N, context_length) token ids, the end-of-text token being the highest of each row.
-
-        Returns:
-            (N, embed_dim).
-        """
-        clip = self.clip
-        end = tokens.argmax(dim=-1)
-        tokens = tokens[:, : int(end.max()) + 1].to(self.device)
-        x = clip.token_embedding(tokens) + clip.positional_embedding[: tokens.shape[1]]
-        for block in self._text_blocks:
-            block.add_(x, causal=True)
-        x = x[torch.arange(len(x), device=x.device), end.to(x.device)]
-        return clip.ln_final(x) @ clip.text_projection
+        """The encoder's own embeddings (N, embed_dim) of token ids (N, context_length): in fp32, not normalized."""
+        return self.text_tower.encode(tokens.to(self.device))
 
     @property
     def context_length(self) -> int:

@@ -82,6 +82,8 @@ def colors_of_architecture(arch: str, config: Mapping, weights: str) -> Colors:
         if _of_any_size(open_clip.get_model_config(name)) == _of_any_size(config)
         for tag in list_pretrained_tags_by_model(name)
     }
+    if len(set(known.values())) == 1:
+        return next(iter(known.values()))
     other = next((name for name, colors in known.items() if colors != OPENAI), None)
     if other:
         raise BenchError(

@@ -6,12 +6,15 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import huggingface_hub.constants
 
 from ..errors import BenchError
+
+T = TypeVar('T')
 
 THREE_WAYS = (
     'give them in one of three ways: (1) with network access, let open_clip download them once; '
@@ -40,8 +43,31 @@ def fetch(download: Callable[[], str], what: str, from_hub: bool = True) -> Path
         with offline(unresolved is not None):
             return Path(download())
     except Exception as error:  # whatever went wrong on the way, the file is not here
-        reason = unresolved or (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise AbsentWeightsError(f'pretrained: {what} cannot be had ({reason}); {THREE_WAYS}') from None
+        raise AbsentWeightsError(
+            f'pretrained: {what} cannot be had ({unresolved or _first_line(error)}); {THREE_WAYS}'
+        ) from None
+
+
+def fetch_tokenizer(build: Callable[[], T], name: str) -> T:
+    """Build a tokenizer whose files are on the Hugging Face hub, in its cache, or in a folder.
+
+    Raises:
+        AbsentWeightsError: they are not; says where they would be found.
+    """
+    unresolved = None if Path(name).is_dir() else _unresolved(huggingface_hub.constants.ENDPOINT)
+    try:
+        with _offline(unresolved is not None):
+            return build()
+    except Exception as error:  # as many kinds as there are tokenizers and ways to them
+        raise AbsentWeightsError(
+            f'arch: the tokenizer {name} cannot be had ({unresolved or _first_line(error)}); let it be downloaded '
+            'once, set HF_HOME to a Hugging Face cache that holds it, or set text_cfg.hf_tokenizer_name in a model '
+            'config of your own to a folder with its files'
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _unresolved(url: str) -> str | None:

@@ -22,19 +22,19 @@ def interpolate_positions(
     - ``bicubic``, MAE's own code and LPOSS: bicubic to the very size, no antialias.
 
     Args:
-        embedding: (1 + native_h * native_w, width), [CLS] first.
+        embedding: (k + native_h * native_w, width), those of the k tokens before the patches first.
         native: the grid (rows, columns) of the trained embedding.
         grid: the grid (rows, columns) of the image.
         kind: one of the above.
 
     Returns:
-        (1 + h * w, width) in float32.
+        (k + h * w, width) in float32.
     """
     embedding = embedding.float()
     same = grid == native if kind != 'sclip' else grid[0] * grid[1] == native[0] * native[1]
     if same:
         return embedding
-    cls, patches = embedding[:1], embedding[1:]
+    before, patches = embedding.tensor_split([len(embedding) - native[0] * native[1]])
     patches = patches.T.reshape(1, -1, *native)
     if kind in ('sclip', 'dino'):
         scale = tuple((side + 0.1) / trained for side, trained in zip(grid, native, strict=True))
@@ -44,4 +44,4 @@ def interpolate_positions(
         patches = F.interpolate(patches, size=grid, mode='bicubic', align_corners=False, antialias=antialias)
     else:
         patches = F.interpolate(patches, size=grid, mode='bilinear', align_corners=False)
-    return torch.cat([cls, patches.flatten(2)[0].T])
+    return torch.cat([before, patches.flatten(2)[0].T])

@@ -21,12 +21,16 @@ from open_clip.pretrained import (
 from ..bundled import PRETRAINED
 from ..errors import BenchError, did_you_mean
 from .colors import Colors, described_colors
+from .families import TIPS
 from .fetching import THREE_WAYS, fetch
 
 LOG = logging.getLogger(__name__)
 
 #: What open_clip calls the description of a model in a folder or on the hub.
 CONFIG = 'open_clip_config.json'
+
+#: The like of transformers, which is read for TIPSv2 alone.
+TRANSFORMERS_CONFIG, TRANSFORMERS_WEIGHTS = 'config.json', 'model.safetensors'
 
 HUB, FOLDER = 'hf-hub:', 'local-dir:'
 
@@ -118,7 +122,9 @@ def find_weights(pretrained: str, architecture: Architecture) -> Source:
     path = Path(pretrained.removeprefix(FOLDER)).expanduser()
     if pretrained.startswith(HUB):
         config = _config_of(pretrained, 'pretrained')
-        path = fetch(lambda: download_pretrained_from_hf(pretrained.removeprefix(HUB)), f'the weights {pretrained}')
+        file = TRANSFORMERS_WEIGHTS if config.name == TRANSFORMERS_CONFIG else None
+        name = pretrained.removeprefix(HUB)
+        path = fetch(lambda: download_pretrained_from_hf(name, filename=file), f'the weights {pretrained}')
     elif path.is_dir():
         config, path = _config_of(pretrained, 'pretrained'), _weights_in(path)
     elif path.is_file():
@@ -150,7 +156,10 @@ def _bundled(name: str, suffix: str) -> Path | None:
 
 
 def _described(described: Mapping, place: str | None = None) -> Architecture:
-    """From an open_clip model config, or from one with its ``preprocess_cfg`` as open_clip saves it."""
+    """From an open_clip model config, one with its ``preprocess_cfg`` as open_clip saves it, or TIPSv2's own."""
+    if described.get('model_type') == TIPS:
+        # Its images are not normalized.
+        described = {'model_cfg': _tips(described, place), 'preprocess_cfg': dict(mean=[0] * 3, std=[1] * 3)}
     preprocess, config = described.get('preprocess_cfg'), described.get('model_cfg', described)
     missing = [key for key in ('embed_dim', 'vision_cfg', 'text_cfg') if key not in config]
     if missing:
@@ -159,6 +168,15 @@ def _described(described: Mapping, place: str | None = None) -> Architecture:
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
     colors = described_colors(preprocess) if isinstance(preprocess, Mapping) else None
     return Architecture(f'custom-{digest[:8]}', config, colors, place)
+
+
+def _tips(described: Mapping, place: str | None) -> dict:
+    """The model config of a TIPSv2 of transformers, with the tokenizer of the place it came from."""
+    tokenizer = (place or 'google/tipsv2-b14').removeprefix(HUB).removeprefix(FOLDER)
+    context = described['text_config'].get('max_position_embeddings', 64)
+    text = {'hf_tokenizer_name': tokenizer, 'context_length': context, **described.get('text_cfg', {})}
+    size = described['vision_config'].get('hidden_size', 768)
+    return {'embed_dim': size, 'vision_cfg': {}, 'text_cfg': text, TIPS: dict(described)}
 
 
 def _read_json(path: Path) -> dict:
@@ -175,8 +193,12 @@ def _config_of(place: str, setting: str) -> Path:
     """The description of the model in a folder or on the hub."""
     if place.startswith(HUB):
         name = place.removeprefix(HUB)
-        return fetch(lambda: download_pretrained_from_hf(name, filename=CONFIG), f'{CONFIG} of {place}')
+        file = TRANSFORMERS_CONFIG if TIPS in name.lower() else CONFIG
+        return fetch(lambda: download_pretrained_from_hf(name, filename=file), f'{file} of {place}')
     path = Path(place.removeprefix(FOLDER)).expanduser() / CONFIG
+    beside = path.with_name(TRANSFORMERS_CONFIG)
+    if not path.is_file() and beside.is_file() and _read_json(beside).get('model_type') == TIPS:
+        return beside
     if not path.is_file():
         raise BenchError(f'{setting}: there is no {path}; give the file of the weights, and the model as arch')
     return path

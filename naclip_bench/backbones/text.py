@@ -58,26 +58,19 @@ def text_of(backbone: FrozenCLIP, vocabulary: Vocabulary) -> Text:
 @cache
 def _code() -> str:
     """Hash what makes text vectors, so that none of older code is used."""
-    files = [*sorted(Path(__file__).parent.glob('*.py')), PACKAGE / 'vocabulary.py']
+    files = [*sorted(Path(__file__).parent.rglob('*.py')), PACKAGE / 'vocabulary.py']
     return hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()
-
-
-@cache
-def _tokenizer(context_length: int) -> open_clip.SimpleTokenizer:
-    """Built once: it reads its vocabulary for half a second, and a plan has hundreds of methods."""
-    return open_clip.SimpleTokenizer(context_length=context_length)
 
 
 def tokenizer_name(backbone: FrozenCLIP) -> str:
     """Tell what turns prompts into tokens."""
-    tokenize = _tokenizer(backbone.context_length)
-    return f'{type(tokenize).__name__}/{tokenize.vocab_size}/{tokenize.context_length}'
+    return backbone.tokenizer.name
 
 
 def too_long(backbone: FrozenCLIP, queries: Sequence[str], templates: Sequence[str]) -> list[str]:
     """Name the queries whose end CLIP does not read, as the prompt is longer than its context."""
-    tokenize, longest = _tokenizer(backbone.context_length), max(templates, key=len)
-    return [word for word in queries if len(tokenize.encode(longest.replace('{}', word))) + 2 > tokenize.context_length]
+    tokenize, longest = backbone.tokenizer, max(templates, key=len)
+    return [word for word in queries if tokenize.count(longest.replace('{}', word)) > tokenize.context_length]
 
 
 def text_vectors(backbone: FrozenCLIP, queries: Sequence[str], templates: Sequence[str]) -> Tensor:
@@ -100,7 +93,7 @@ def text_vectors(backbone: FrozenCLIP, queries: Sequence[str], templates: Sequen
         vectors[query] = _read_vector(paths[query], backbone.embed_dim)
     missing = [query for query, vector in vectors.items() if vector is None]
     # Also where all are known: they may have become so beside other queries.
-    check_words(queries, templates, _tokenizer(backbone.context_length))
+    check_words(queries, templates, backbone.tokenizer)
     for query in missing:
         vectors[query] = _encode(backbone, query, templates).cpu()
         _write_vector(paths[query], vectors[query])
@@ -108,13 +101,12 @@ def text_vectors(backbone: FrozenCLIP, queries: Sequence[str], templates: Sequen
 
 
 def _encode(backbone: FrozenCLIP, query: str, templates: Sequence[str]) -> Tensor:
-    tokens = _tokenizer(backbone.context_length)([template.replace('{}', query) for template in templates])
+    tower = backbone.text_tower
+    tokens = backbone.tokenizer([template.replace('{}', query) for template in templates])
     # The prompts of one query alone, so that rounding depends on no other; in wide towers those of like lengths
     # together, since the work is linear in the longest, and in narrow ones all, since calls cost more than work.
     embeddings = torch.empty(len(tokens), backbone.embed_dim, device=backbone.device)
-    for rows in (
-        tokens.argmax(dim=-1).argsort(stable=True).tensor_split(max(1, backbone.clip.transformer.width // WIDE))
-    ):
+    for rows in tower.ends(tokens).argsort(stable=True).tensor_split(max(1, tower.width // WIDE)):
         if len(rows):
             embeddings[rows] = backbone.encode_text(tokens[rows])
     return F.normalize(F.normalize(embeddings, dim=-1).mean(dim=0), dim=-1)

@@ -17,6 +17,7 @@ from ..helpers import HELPERS
 from ..helpers.base import helper_type
 from ..inference.refinements import refinement_type
 from ..methods.base import TrainingFreeSegmentor
+from ..methods.fitting import check_fits
 from ..settings import Count, NonNegativeFloat, NonNegativeInt, fitting, resolved_settings
 from .metric import ConfusionMetric
 
@@ -75,6 +76,7 @@ def check_config(config: Config) -> None:
     check_group('model', model, registered('model', model, MODELS, TrainingFreeSegmentor, 'method'))
     if not isinstance(model.get('backbone'), FrozenCLIP):
         check_group('model.backbone', model.get('backbone') or {}, FrozenCLIP)
+    check_fits(MODELS.get(model['type']), model)
     for name in HELPERS:
         if isinstance(model.get(name), Mapping):
             helper_type(f'model.{name}', model[name])

@@ -65,6 +65,7 @@ def key_parts(config: Config, method: TrainingFreeSegmentor, dataset: BaseDatase
         if kind is not PAMR:
             settings['refine']['type'] = kind.__name__
     backbone, helpers = method.backbone, method.helpers
+    modules = [*MODULES, *(name for of in (method, backbone.tower, *helpers.values()) for name in of.modules)]
     return plain(
         {
             'method': settings,
@@ -86,10 +87,7 @@ def key_parts(config: Config, method: TrainingFreeSegmentor, dataset: BaseDatase
             'counting': METRICS.get(config.test_evaluator.type).counting,
             'code': code_of(config, dataset)
             | foreign_digests([type(part) for part in (method, method.data_preprocessor, *helpers.values())]),
-            'versions': _without(
-                versions((*MODULES, *method.modules, *(name for of in helpers.values() for name in of.modules))),
-                'python',
-            ),
+            'versions': _without(versions(modules), 'python'),
         },
         finite_only=False,
     )

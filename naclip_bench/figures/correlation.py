@@ -76,8 +76,8 @@ def correlation(picture: Picture, member: CLIPtrase, points: Sequence[tuple[int,
     trunk = clip.trunks(normalized(picture, member), [member.need])[0]
     tokens = trunk.tokens.clone()
     for block in clip.blocks[member.shared_depth : -1]:
-        block.add_(tokens)
-    own = clip.blocks[-1].attention_map(tokens)[0].float().mean(0)[1:, 1:].cpu()
+        block.add_(tokens, rotation=trunk.rotation)
+    own = clip.blocks[-1].attention_map(tokens, trunk.rotation)[0].float().mean(0)[1:, 1:].cpu()
     # Of three softmaxes; here the shares of one.
     recovered = F.normalize(member.attention_weights(trunk)[0].float().mean(0), p=1, dim=-1)[1:, 1:].cpu()
     correlations = member.correlations(trunk)[0].cpu()

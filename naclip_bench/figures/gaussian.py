@@ -74,7 +74,7 @@ def gaussian(picture: Picture, member: NACLIP, point: tuple[int, int]) -> Gaussi
     picture.check([point])
     clip = member.backbone
     trunk = clip.trunks(normalized(picture, member), [member.need])[0]
-    query, key, _ = clip.blocks[-1].qkv(member.tokens_before_last_block(trunk))
+    query, key, _ = clip.blocks[-1].qkv(member.tokens_before_last_block(trunk), trunk.rotation)
     scale = query.shape[-1] ** -0.5
     query, key = query.float(), key.float()
     of = 1 + picture.patch_at(point, trunk.grid, clip.patch)

@@ -62,7 +62,7 @@ def channel_norms(clip: FrozenCLIP) -> Tensor:
     # QuickGELU's constant was divided out of the layer.
     return torch.stack(
         [
-            block.module.mlp.c_proj.weight.float().norm(dim=1) * (QUICK_GELU if block.silu else 1)
+            block.last_layer.weight.float().norm(dim=1) * (QUICK_GELU if getattr(block, 'silu', False) else 1)
             for block in clip.blocks
         ]
     ).cpu()
@@ -117,7 +117,7 @@ def norms(pictures: Sequence[Picture], member: GCLIP) -> Norms:
             labels = own[0, patch // 2 :: patch, patch // 2 :: patch][:rows, :columns].flatten()
             inputs, second = member.paths(trunk)
             for which, tokens in enumerate((inputs[-1], second)):
-                value = clip.blocks[-1].qkv(tokens)[2].transpose(1, 2).flatten(2)[0, 1:].float().cpu()
+                value = clip.blocks[-1].qkv(tokens, trunk.rotation)[2].transpose(1, 2).flatten(2)[0, 1:].float().cpu()
                 sums[which] += pair_similarity(value, labels)
             maps = clip.trunk(crop[None], blocks, attention=range(blocks)).attention.values()
             found = [bool(has_global_token(of_block.float(), member.sigma)) for of_block in maps]

@@ -15,6 +15,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..backbones import FrozenCLIP
+from ..backbones.families import CLS
 from ..checks.start import build_dataset
 from ..datasets.check import image_names
 from ..errors import BenchError, did_you_mean
@@ -146,12 +147,14 @@ def build_members(configs: Mapping[str, Config], device: torch.device) -> dict[s
     """Build methods on one backbone.
 
     Raises:
-        BenchError: their backbones differ.
+        BenchError: their backbones differ, or have no [CLS] token before the patches, which figures look at.
     """
     backbones = [config.model.backbone for config in configs.values()]
     if any(backbone != backbones[0] for backbone in backbones):
         raise BenchError('the methods have different backbones; side by side they need one')
     clip = FrozenCLIP(**backbones[0])
+    if CLS not in clip.family.offers or clip.prefix != 1:
+        raise BenchError(f'figures look at [CLS] and patches, and {clip.arch} ({clip.family.title}) has no such [CLS]')
     return {name: MODELS.build(dict(config.model, backbone=clip)).eval().to(device) for name, config in configs.items()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from types import MappingProxyType
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..backbones import FrozenCLIP, Trunk, TrunkNeed
+from ..backbones.families import EVERYTHING
 from ..backbones.text import Text, text_of
 from ..datasets.preprocessor import ImagePreprocessor
 from ..errors import BenchError
@@ -28,6 +29,7 @@ from ..inference.windows import Windows
 from ..settings import Count, PositiveFloat, Probability, checked
 from ..timing import STOPWATCH
 from ..vocabulary import Vocabulary
+from .fitting import fitting_backbone
 from .stages import LABELS, LOGITS, TOKENS, ReadFrom, frozen
 
 #: Attributes of every mmseg model, and those that a run sets and unsets: no settings of a method.
@@ -42,6 +44,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
 
     A subclass implements :meth:`dense_tokens`. Where its paper asks for more, it sets :attr:`changed_blocks`,
     :attr:`inner_outputs`, :attr:`inner_attention` or :attr:`positions`, or overrides :meth:`match` or :meth:`decide`.
+    Where it asks for less than CLIP's own vision transformer offers, :meth:`needs` says so.
     What its settings may be it says by the annotations of its ``__init__``; see :mod:`naclip_bench.settings`.
 
     Args:
@@ -90,7 +93,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if '__init__' in vars(cls):
-            cls.__init__ = checked(cls.__init__)
+            cls.__init__ = fitting_backbone(checked(cls.__init__))
 
     @checked
     def __init__(
@@ -126,30 +129,39 @@ class TrainingFreeSegmentor(BaseSegmentor):
 
     # ---- what a method is
 
+    @classmethod
+    def needs(cls, settings: Mapping[str, object]) -> Set[str]:
+        """What a backbone must offer, of :data:`naclip_bench.backbones.families.EVERYTHING`.
+
+        Args:
+            settings: of the method, defaults filled in.
+        """
+        return EVERYTHING
+
     @abstractmethod
     def dense_tokens(self, trunk: Trunk) -> Tensor:
         """The method: from the trunk's tokens to tokens in the space shared with text.
 
         Args:
-            trunk: tokens (N, 1 + h * w, width) before the first changed block; never to be written over, because
-                other methods may look at it too.
+            trunk: tokens (N, prefix + h * w, width) before the first changed block; never to be written over, because
+                other methods may look at it too. ``prefix`` is the backbone's: [CLS], or nothing where it has none.
 
         Returns:
-            (N, 1 + h * w, embed_dim) after the head, [CLS] first, not normalized.
+            (N, prefix + h * w, embed_dim) after the head, [CLS] first, not normalized.
         """
 
     def match(self, tokens: Tensor, text: Tensor, trunk: Trunk) -> Tensor:
         """Similarity of every patch with every query: the cosine, unless a paper says otherwise.
 
         Args:
-            tokens: (N, 1 + h * w, D) output of :meth:`dense_tokens` in fp32, [CLS] first.
+            tokens: (N, prefix + h * w, D) output of :meth:`dense_tokens` in fp32, [CLS] first.
             text: (Q, D) unit text vectors.
             trunk: what :meth:`dense_tokens` was given.
 
         Returns:
             (N, h * w, Q).
         """
-        return F.normalize(tokens[:, 1:], dim=-1) @ text.T
+        return F.normalize(self.patches(tokens), dim=-1) @ text.T
 
     def token_grid(self, trunk: Trunk) -> tuple[int, int]:
         """Rows and columns of the tokens that :meth:`dense_tokens` gives: CLIP's, unless a paper says otherwise."""
@@ -194,11 +206,15 @@ class TrainingFreeSegmentor(BaseSegmentor):
         """
         raise BenchError(f'{type(self).__name__} does not tell its attention; implement attention_weights()')
 
+    def patches(self, tokens: Tensor) -> Tensor:
+        """The patches among tokens (N, prefix + h * w, D), without what stands before them."""
+        return tokens[:, self.backbone.prefix :]
+
     def tokens_before_last_block(self, trunk: Trunk) -> Tensor:
         """The untouched path's input of the last block, (N, T, width)."""
         tokens = trunk.tokens.clone()
         for block in self.backbone.blocks[self.shared_depth : -1]:
-            block.add_(tokens)
+            block.add_(tokens, rotation=trunk.rotation)
         return tokens
 
     @property
@@ -301,7 +317,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
             self.readable = LABELS
 
     def tokens(self, trunk: Trunk) -> Tensor:
-        """Run :meth:`dense_tokens`, which sees what tokens may depend on alone; (N, 1 + h * w, embed_dim) in fp32."""
+        """Run :meth:`dense_tokens`, which sees what tokens may depend on alone; its tokens in fp32."""
         with STOPWATCH.stage('helper', self.backbone.device):
             for name, kind in self.looks_at:
                 self.seen(trunk, name, kind)
@@ -316,7 +332,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
             return matched.transpose(1, 2).unflatten(2, self.token_grid(trunk)), self.notes(tokens, trunk)
 
     def window_tokens(self, images: Tensor) -> tuple[Tensor, Trunk]:
-        """Output tokens (N, 1 + h * w, embed_dim) of windows (N, 3, H, W) in fp32, and the trunk they came from."""
+        """Compute :meth:`tokens` of windows (N, 3, H, W), and the trunk they came from."""
         with STOPWATCH.stage('trunk', self.backbone.device):
             trunk = self.backbone.trunks(images, [self.need])[0]
         return self.tokens(trunk), trunk
@@ -357,7 +373,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Patch features (N, embed_dim, h, w) of images of one size, not normalized."""
         tokens, trunk = self.window_tokens(inputs)
-        return tokens[:, 1:].transpose(1, 2).unflatten(2, self.token_grid(trunk))
+        return self.patches(tokens).transpose(1, 2).unflatten(2, self.token_grid(trunk))
 
     def _forward(self, inputs: Sequence[Tensor], data_samples: list[SegDataSample] | None = None) -> list[Tensor]:
         if data_samples is None:

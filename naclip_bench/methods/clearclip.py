@@ -11,12 +11,14 @@ not ClearCLIP; here the default is the paper's. The grid of attention x residual
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from typing import Literal
 
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..backbones import Trunk, attend
+from ..backbones.families import RESIDUALS, SELF_ATTENTION
 from .last_block import LastBlockSegmentor
 
 
@@ -38,6 +40,11 @@ class ClearCLIP(LastBlockSegmentor):
     ) -> None:
         super().__init__(**kwargs)
         self.attention, self.whole_block = attention, residual
+
+    @classmethod
+    def needs(cls, settings: Mapping[str, object]) -> Set[str]:
+        attention = {SELF_ATTENTION} if settings['attention'] != 'identity' else set()
+        return attention | ({RESIDUALS} if settings['residual'] else set())
 
     def attended(self, query: Tensor, key: Tensor, value: Tensor, trunk: Trunk) -> Tensor:
         if self.attention == 'qq':

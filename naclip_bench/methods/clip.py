@@ -6,12 +6,14 @@ network are left out (``reduced``, NACLIP's Table 4).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from typing import Literal
 
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..backbones import Trunk, attend
+from ..backbones.families import RESIDUALS, SELF_ATTENTION
 from .last_block import LastBlockSegmentor
 
 
@@ -27,6 +29,10 @@ class PlainCLIP(LastBlockSegmentor):
     def __init__(self, arch: Literal['vanilla', 'reduced'] = 'vanilla', **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.whole_block = arch == 'vanilla'
+
+    @classmethod
+    def needs(cls, settings: Mapping[str, object]) -> Set[str]:
+        return {SELF_ATTENTION, RESIDUALS} if settings['arch'] == 'vanilla' else {SELF_ATTENTION}
 
     def attended(self, query: Tensor, key: Tensor, value: Tensor, trunk: Trunk) -> Tensor:
         return attend(query, key, value)

@@ -15,11 +15,14 @@ Where released code and paper differ:
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
+
 from mmseg.registry import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..backbones import Trunk, attend
+from ..backbones.families import CLS, EVERYTHING
 from ..settings import Count
 from .base import TrainingFreeSegmentor
 from .last_block import unit_values
@@ -43,24 +46,30 @@ class CLIPSurgery(TrainingFreeSegmentor):
         super().__init__(templates=templates, **kwargs)
         self.feature_surgery, self.changed_blocks = feature_surgery, changed_blocks
 
+    @classmethod
+    def needs(cls, settings: Mapping[str, object]) -> Set[str]:
+        return EVERYTHING if settings['feature_surgery'] else EVERYTHING - {CLS}
+
     def dense_tokens(self, trunk: Trunk) -> Tensor:
         tokens, second = trunk.tokens.clone(), trunk.tokens.clone()
         for block in self.backbone.blocks[self.shared_depth :]:
-            _, _, value = block.qkv(tokens)
+            _, _, value = block.qkv(tokens, trunk.rotation)
             second += block.output(attend(value, value, value))
-            block.add_(tokens)
-        second[:, 0] = tokens[:, 0]
+            block.add_(tokens, rotation=trunk.rotation)
+        before = self.backbone.prefix
+        second[:, :before] = tokens[:, :before]
         return self.backbone.head(second)
 
     def attention_weights(self, trunk: Trunk) -> Tensor:
         tokens = self.tokens_before_last_block(trunk)
-        value = self.backbone.blocks[-1].qkv(tokens)[2]
+        value = self.backbone.blocks[-1].qkv(tokens, trunk.rotation)[2]
         return attend(value, value, unit_values(value))
 
     def match(self, tokens: Tensor, text: Tensor, trunk: Trunk) -> Tensor:
         cosines = F.normalize(tokens, dim=-1) @ text.T
+        patches = self.patches(cosines)
         if not self.feature_surgery:
-            return cosines[:, 1:]
+            return patches
         weights = (2 * cosines[:, :1]).softmax(-1)
-        weighted = cosines[:, 1:] * weights / weights.mean(-1, keepdim=True)
+        weighted = patches * weights / weights.mean(-1, keepdim=True)
         return weighted - weighted.mean(-1, keepdim=True)

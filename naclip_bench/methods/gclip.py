@@ -29,7 +29,7 @@ No code was released. Blocks count from 0, as in the paper. The choices here:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Literal
 
 import torch
@@ -38,6 +38,7 @@ from torch import Tensor
 
 from ..backbones import Trunk, attend
 from ..backbones.blocks import Block
+from ..backbones.families import CLS, EVERYTHING
 from ..errors import BenchError
 from ..settings import NonNegativeInt, PositiveFloat
 from .base import TrainingFreeSegmentor
@@ -51,18 +52,24 @@ def attention_map(query: Tensor, key: Tensor) -> Tensor:
     return (query.float() * query.shape[-1] ** -0.5 @ key.float().transpose(-1, -2)).softmax(-1)
 
 
-def log_products(maps: Tensor, sigma: float) -> Tensor:
-    """Compute log of eq. 2's product for every patch, (N, patches), from one block's maps (N, heads, T, T)."""
-    patches = maps[:, :, 1:, 1:].mean(1)
+def log_products(maps: Tensor, sigma: float, prefix: int = 1) -> Tensor:
+    """Compute log of eq. 2's product for every patch, (N, patches), from one block's maps (N, heads, T, T).
+
+    Args:
+        maps: of all tokens.
+        sigma: of eq. 2.
+        prefix: how many tokens stand before the patches.
+    """
+    patches = maps[:, :, prefix:, prefix:].mean(1)
     return (sigma * patches).log().sum(-2)
 
 
-def has_global_token(maps: Tensor, sigma: float) -> Tensor:
-    """Test eq. 2 on the attention maps (N, heads, T, T) of one block, [CLS] first: (N,) bool."""
-    return log_products(maps, sigma).amax(-1) > math.log(SMALLEST)
+def has_global_token(maps: Tensor, sigma: float, prefix: int = 1) -> Tensor:
+    """Test eq. 2 on the attention maps (N, heads, T, T) of one block: (N,) bool; see :func:`log_products`."""
+    return log_products(maps, sigma, prefix).amax(-1) > math.log(SMALLEST)
 
 
-def emerging_maps(maps: Iterable[Tensor], last: int, following: int, sigma: float) -> Tensor:
+def emerging_maps(maps: Iterable[Tensor], last: int, following: int, sigma: float, prefix: int = 1) -> Tensor:
     """Add up A_g to A_{g + following}, (N, heads, T, T), with each window's own g (eq. 3 and 4).
 
     Args:
@@ -70,10 +77,11 @@ def emerging_maps(maps: Iterable[Tensor], last: int, following: int, sigma: floa
         last: the block at which g ends if no block before passes the test.
         following: l.
         sigma: of eq. 2.
+        prefix: how many tokens stand before the patches.
     """
     total = emerged = taken = 0
     for index, block_maps in enumerate(maps):
-        emerged = emerged | has_global_token(block_maps, sigma) | (index == last)
+        emerged = emerged | has_global_token(block_maps, sigma, prefix) | (index == last)
         take = emerged & (taken <= following)
         taken = taken + take.int()
         total = total + block_maps * take[:, None, None, None]
@@ -90,10 +98,10 @@ def suppression(weight: Tensor) -> Tensor:
 
 def suppressed_ffn(block: Block, tokens: Tensor) -> Tensor:
     """Run the block's feed-forward network with its second weight suppressed; the weight itself is left alone."""
-    layer = block.module.mlp.c_proj
+    layer = block.last_layer
     factor = suppression(layer.weight).to(layer.bias)
     # (factor W) x + b = factor (W x + b) + (1 - factor) b
-    return torch.addcmul((1 - factor) * layer.bias, factor, block.ffn(tokens))
+    return block.scaled(torch.addcmul((1 - factor) * layer.bias, factor, block.feed_forward(tokens)))
 
 
 @MODELS.register_module()
@@ -129,14 +137,19 @@ class GCLIP(TrainingFreeSegmentor):
             # With the trunk's own end and beginning, the inputs of all blocks it ran; smaller than their maps.
             self.inner_outputs = tuple(range(self.shared_depth - 1))
 
+    @classmethod
+    def needs(cls, settings: Mapping[str, object]) -> Set[str]:
+        by_cls = settings['fused'] == 'cls' and settings['fuse_following'] is not None
+        return EVERYTHING if by_cls else EVERYTHING - {CLS}
+
     def dense_tokens(self, trunk: Trunk) -> Tensor:
-        inputs, second = self.paths(trunk)
+        rotation, (inputs, second) = trunk.rotation, self.paths(trunk)
         block = self.backbone.blocks[-1]
-        _, _, value = block.qkv(second)
-        return self.backbone.head(block.output(self.fused_attention(inputs).to(value.dtype) @ value))
+        _, _, value = block.qkv(second, rotation)
+        return self.backbone.head(block.output(self.fused_attention(inputs, rotation).to(value.dtype) @ value))
 
     def attention_weights(self, trunk: Trunk) -> Tensor:
-        return self.fused_attention(self.paths(trunk)[0])
+        return self.fused_attention(self.paths(trunk)[0], trunk.rotation)
 
     def paths(self, trunk: Trunk) -> tuple[list[Tensor], Tensor]:
         """Follow the tokens that go into the blocks, along both paths.
@@ -151,23 +164,23 @@ class GCLIP(TrainingFreeSegmentor):
             inputs = [embedded, *(trunk.outputs[index] for index in self.inner_outputs), trunk.tokens]
         second = trunk.tokens
         for block in self.backbone.blocks[depth:-1]:
-            query, key, value = block.qkv(inputs[-1])
-            _, _, second_value = block.qkv(second)
+            query, key, value = block.qkv(inputs[-1], trunk.rotation)
+            _, _, second_value = block.qkv(second, trunk.rotation)
             second = second + block.output(attend(query, key, second_value))
             second += suppressed_ffn(block, second)
             inputs.append(block.surround(inputs[-1], block.output(attend(query, key, value))))
         return inputs, second
 
-    def fused_attention(self, inputs: list[Tensor]) -> Tensor:
+    def fused_attention(self, inputs: list[Tensor], rotation: Tensor | None) -> Tensor:
         """Compute A of eq. 4, (N, heads, T, T) in fp32, from the inputs along CLIP's own path."""
         *blocks, final = self.backbone.blocks
-        query, _, _ = final.qkv(inputs[-1])
+        query, _, _ = final.qkv(inputs[-1], rotation)
         attention = attention_map(query, query)
         if self.fuse_following is None:
             return attention
-        maps = (attention_map(*block.qkv(tokens)[:2]) for block, tokens in zip(blocks, inputs, strict=False))
+        maps = (attention_map(*block.qkv(tokens, rotation)[:2]) for block, tokens in zip(blocks, inputs, strict=False))
         last = len(blocks) - 1 - self.fuse_following
-        emerged = emerging_maps(maps, last, self.fuse_following, self.sigma)
+        emerged = emerging_maps(maps, last, self.fuse_following, self.sigma, self.backbone.prefix)
         if self.fused == 'cls':
             emerged = emerged[:, :, :1].expand_as(emerged)
         return (emerged + attention) / (self.fuse_following + 2)

@@ -16,12 +16,15 @@ Where released code and paper differ:
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
+
 from mmseg.registry import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..backbones import Trunk
 from ..backbones.blocks import Block
+from ..backbones.families import CLS, EVERYTHING
 from ..errors import BenchError
 from ..settings import NonNegativeInt, PositiveFloat
 from .base import TrainingFreeSegmentor
@@ -55,21 +58,25 @@ class GEM(TrainingFreeSegmentor):
         self.changed_blocks = depth - 1
         self.iterations, self.temperature = iterations, temperature
 
+    @classmethod
+    def needs(cls, settings: Mapping[str, object]) -> Set[str]:
+        return EVERYTHING - {CLS}
+
     def dense_tokens(self, trunk: Trunk) -> Tensor:
         tokens, second = trunk.tokens.clone(), trunk.tokens.clone()
         for block in self.backbone.blocks[self.shared_depth :]:
-            weights, value = self.self_self_attention(block, tokens)
+            weights, value = self.self_self_attention(block, tokens, trunk)
             second += block.output(weights @ value)
-            block.add_(tokens)
+            block.add_(tokens, rotation=trunk.rotation)
         return self.backbone.head(second)
 
     def attention_weights(self, trunk: Trunk) -> Tensor:
         tokens = self.tokens_before_last_block(trunk)
-        return self.self_self_attention(self.backbone.blocks[-1], tokens)[0]
+        return self.self_self_attention(self.backbone.blocks[-1], tokens, trunk)[0]
 
-    def self_self_attention(self, block: Block, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def self_self_attention(self, block: Block, tokens: Tensor, trunk: Trunk) -> tuple[Tensor, Tensor]:
         """Compute the mean of the three assignments, (N, heads, T, T), and the block's values, (N, heads, T, d)."""
-        query, key, value = block.qkv(tokens)
+        query, key, value = block.qkv(tokens, trunk.rotation)
         if self.temperature is None:
             norm = block.normalized(tokens).norm(dim=-1).mean(-1)
             tau = (norm * query.shape[-1] ** -0.5)[:, None, None, None]

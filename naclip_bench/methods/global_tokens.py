@@ -67,7 +67,8 @@ class TokenAgreement(TrainingFreeSegmentor):
         embedded, _ = self.backbone.embed(trunk.images, self.positions)
         found = None
         for block, tokens in zip(self.backbone.blocks, (embedded, *trunk.outputs.values()), strict=False):
-            products = log_products(attention_map(*block.qkv(tokens)[:2]), self.sigma)
+            maps = attention_map(*block.qkv(tokens, trunk.rotation)[:2])
+            products = log_products(maps, self.sigma, self.backbone.prefix)
             if found is None:
                 found = products
             else:
@@ -83,7 +84,7 @@ class TokenAgreement(TrainingFreeSegmentor):
         chosen = [self.choose(products) for products in self.products(trunk)]
         return [
             torch.stack([of_cls.expand(mask.sum()), of_patches[mask]])
-            for of_cls, of_patches, mask in zip(classes[:, 0], classes[:, 1:], chosen, strict=True)
+            for of_cls, of_patches, mask in zip(classes[:, 0], self.patches(classes), chosen, strict=True)
         ]
 
     def choose(self, products: Tensor) -> Tensor:

@@ -14,21 +14,24 @@ from .base import TrainingFreeSegmentor
 
 
 @lru_cache(maxsize=64)
-def gaussian_neighborhood(grid: tuple[int, int], sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+def gaussian_neighborhood(
+    grid: tuple[int, int], sigma: float, dtype: torch.dtype, device: torch.device, prefix: int = 1
+) -> Tensor:
     """Compute omega of NACLIP (eq. 10 and 11) for every pair of tokens.
 
     Args:
         grid: (h, w) patches.
         sigma: standard deviation of the Gaussian, in patches.
+        prefix: how many tokens stand before the patches.
 
     Returns:
-        (1 + h * w, 1 + h * w); row and column 0 ([CLS]) are 0.
+        (prefix + h * w, prefix + h * w); rows and columns of what stands before the patches ([CLS]) are 0.
     """
     rows, columns = (torch.arange(side, dtype=torch.float32, device=device) for side in grid)
     vertical, horizontal = ((axis[:, None] - axis).square() for axis in (rows, columns))
     distance = vertical[:, None, :, None] + horizontal[None, :, None, :]
     gaussian = torch.exp(-distance / (2 * sigma**2)).flatten(2).flatten(0, 1)
-    return F.pad(gaussian, (1, 0, 1, 0)).to(dtype)
+    return F.pad(gaussian, (prefix, 0, prefix, 0)).to(dtype)
 
 
 def unit_values(like: Tensor) -> Tensor:
@@ -61,10 +64,10 @@ class LastBlockSegmentor(TrainingFreeSegmentor):
 
     def dense_tokens(self, trunk: Trunk) -> Tensor:
         block = self.backbone.blocks[-1]
-        query, key, value = trunk.once('last qkv', lambda: block.qkv(trunk.tokens))
+        query, key, value = trunk.once('last qkv', lambda: block.qkv(trunk.tokens, trunk.rotation))
         out = block.output(self.attended(query, key, value, trunk))
         return self.backbone.head(block.surround(trunk.tokens, out) if self.whole_block else out)
 
     def attention_weights(self, trunk: Trunk) -> Tensor:
-        query, key, _ = self.backbone.blocks[-1].qkv(trunk.tokens)
+        query, key, _ = self.backbone.blocks[-1].qkv(trunk.tokens, trunk.rotation)
         return self.attended(query, key, unit_values(query), trunk)

@@ -79,9 +79,8 @@ def learn_projection(
         tell: told of each finished epoch from 1, and its mean loss.
     """
     backbone = model.backbone
-    width = backbone.width
     samples = [windows_of(model, image, labels, ignored) for image, labels in images]
-    start = backbone.blocks[-1].module.attn.in_proj_weight[:width].T.float().clone()
+    start = backbone.blocks[-1].query_weight.T.float().clone()
     model.attention, model.learned = 'learned', start.requires_grad_()
     optimizer, order = torch.optim.Adam([model.learned], RATE), torch.Generator().manual_seed(seed)
     for epoch in range(1, EPOCHS + 1):
@@ -118,11 +117,11 @@ def projection_loss(model: TrainingFreeSegmentor, tokens: Tensor, grid: tuple[in
     """Compute the mean cross entropy of the scored pixels of windows.
 
     Args:
-        tokens: (N, 1 + h * w, width), the input of the last block.
+        tokens: (N, prefix + h * w, width), the input of the last block.
         grid: (h, w).
         counts: (N, h * w, classes), how many pixels of a patch are of each class.
     """
-    trunk, vocabulary = Trunk(tokens, grid), model.vocabulary
+    trunk, vocabulary = Trunk(tokens, grid, rotation=model.backbone.rotation(grid)), model.vocabulary
     cosines = model.match(model.dense_tokens(trunk).float(), model.text.vectors, trunk)
     occurrences, classes = vocabulary.occurrences.to(cosines.device), vocabulary.word_class.to(cosines.device)
     of_words = (model.logit_scale * cosines[..., occurrences]).log_softmax(-1)

@@ -15,6 +15,7 @@ Where released code and papers differ:
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from typing import Literal
 
 import torch
@@ -23,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..backbones import Trunk
+from ..backbones.families import RESIDUALS
 from ..settings import Probability
 from .last_block import LastBlockSegmentor
 
@@ -54,6 +56,10 @@ class MaskCLIP(LastBlockSegmentor):
         self.whole_block = form == 'released'
         self.smoothing_thd, self.denoising_thd = smoothing_thd, denoising_thd
 
+    @classmethod
+    def needs(cls, settings: Mapping[str, object]) -> Set[str]:
+        return {RESIDUALS} if settings['form'] == 'released' else set()
+
     def attended(self, query: Tensor, key: Tensor, value: Tensor, trunk: Trunk) -> Tensor:
         return value
 
@@ -65,7 +71,8 @@ class MaskCLIP(LastBlockSegmentor):
         if self.smoothing_thd is not None:
             probabilities = (logits * REFINE_SCALE).softmax(-1)
             block = self.backbone.blocks[-1]
-            keys = F.normalize(block.output(block.qkv(trunk.tokens)[1])[:, 1:].float(), dim=1)
+            keys = block.output(block.qkv(trunk.tokens, trunk.rotation)[1])
+            keys = F.normalize(self.patches(keys).float(), dim=1)
             smoothed = keys @ (keys.transpose(1, 2) @ probabilities)
             unsure = probabilities.amax(-1, keepdim=True) < self.smoothing_thd
             logits = torch.where(unsure, smoothed, probabilities)

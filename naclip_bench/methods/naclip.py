@@ -20,12 +20,14 @@ What the paper writes and the code has not: eq. 12 as it stands (``gaussian``: o
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from typing import Literal
 
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..backbones import Trunk, attend
+from ..backbones.families import RESIDUALS, SELF_ATTENTION
 from ..settings import PositiveFloat
 from .last_block import LastBlockSegmentor, gaussian_neighborhood, unit_values
 
@@ -58,11 +60,15 @@ class NACLIP(LastBlockSegmentor):
         super().__init__(**kwargs)
         self.whole_block, self.attention, self.sigma = arch == 'vanilla', attention, sigma
 
+    @classmethod
+    def needs(cls, settings: Mapping[str, object]) -> Set[str]:
+        return {SELF_ATTENTION, RESIDUALS} if settings['arch'] == 'vanilla' else {SELF_ATTENTION}
+
     def attended(self, query: Tensor, key: Tensor, value: Tensor, trunk: Trunk) -> Tensor:
         return self.gather(value, query, key, value, trunk)
 
     def attention_weights(self, trunk: Trunk) -> Tensor:
-        query, key, value = self.backbone.blocks[-1].qkv(trunk.tokens)
+        query, key, value = self.backbone.blocks[-1].qkv(trunk.tokens, trunk.rotation)
         return self.gather(unit_values(query), query, key, value, trunk)
 
     def gather(self, what: Tensor, query: Tensor, key: Tensor, value: Tensor, trunk: Trunk) -> Tensor:
@@ -73,7 +79,7 @@ class NACLIP(LastBlockSegmentor):
             return attend(query, query, what) + attend(key, key, what)
         if self.attention == 'vanilla':
             return attend(query, key, what)
-        omega = gaussian_neighborhood(trunk.grid, self.sigma, key.dtype, key.device)
+        omega = gaussian_neighborhood(trunk.grid, self.sigma, key.dtype, key.device, self.backbone.prefix)
         if self.attention in SIMILARITIES:
             seeking, sought = (dict(q=query, k=key, v=value)[name] for name in SIMILARITIES[self.attention])
             return attend(seeking, sought, what, omega)

@@ -20,6 +20,8 @@ Where released code and paper differ, or the code fails, this follows:
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
+
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor
@@ -71,6 +73,10 @@ class ProxyCLIP(TrainingFreeSegmentor):
         self.helper = build_helper(helper)
         self.beta, self.gamma = beta, gamma
 
+    @classmethod
+    def needs(cls, settings: Mapping[str, object]) -> Set[str]:
+        return set()  # the values alone
+
     def token_grid(self, trunk: Trunk) -> tuple[int, int]:
         return tuple(self.seen(trunk, 'helper', 'tokens').shape[-2:])
 
@@ -86,12 +92,12 @@ class ProxyCLIP(TrainingFreeSegmentor):
 
     def dense_tokens(self, trunk: Trunk) -> Tensor:
         block = self.backbone.blocks[-1]
-        values = block.qkv(trunk.tokens)[2][:, :, 1:].transpose(1, 2).flatten(2)
-        values = values.transpose(1, 2).unflatten(2, trunk.grid)
+        values = block.qkv(trunk.tokens, trunk.rotation)[2].transpose(1, 2).flatten(2)
+        values = self.patches(values).transpose(1, 2).unflatten(2, trunk.grid)
         out = self.gathered(values, trunk).to(self.backbone.dtype)
-        tokens = self.backbone.head(block.module.attn.out_proj(out))
+        tokens = self.backbone.head(block.project(out))
         # There is no [CLS].
-        return F.pad(tokens, (0, 0, 1, 0))
+        return F.pad(tokens, (0, 0, self.backbone.prefix, 0))
 
     def attention_weights(self, trunk: Trunk) -> Tensor:
         """As for every method; what the helper's patches gather, averaged over those that lie in one of CLIP's."""
@@ -99,5 +105,5 @@ class ProxyCLIP(TrainingFreeSegmentor):
         values = torch.eye(count, device=trunk.tokens.device).unflatten(1, trunk.grid).expand(windows, -1, -1, -1)
         weights = self.gathered(values, trunk).transpose(1, 2).unflatten(2, self.token_grid(trunk))
         weights = F.adaptive_avg_pool2d(weights, trunk.grid).flatten(2).transpose(1, 2)
-        heads = self.backbone.blocks[-1].heads
-        return F.pad(weights[:, None].expand(-1, heads, -1, -1), (1, 0, 1, 0))
+        heads, before = self.backbone.blocks[-1].heads, self.backbone.prefix
+        return F.pad(weights[:, None].expand(-1, heads, -1, -1), (before, 0, before, 0))

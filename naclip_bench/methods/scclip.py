@@ -29,12 +29,15 @@ Choices where the outputs do not tell:
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
+
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..backbones import Trunk, attend
+from ..backbones.families import CLS, INNER_BLOCKS, SELF_ATTENTION
 from .base import TrainingFreeSegmentor
 from .last_block import unit_values
 
@@ -114,10 +117,15 @@ class SCCLIP(TrainingFreeSegmentor):
         self.levels = levels if multi_level else []
         self.inner_outputs = tuple(sorted({*self.levels, *((self.shallow, self.middle) if aggregation else ())}))
 
+    @classmethod
+    def needs(cls, settings: Mapping[str, object]) -> Set[str]:
+        inner = settings['aggregation'] or settings['multi_level']
+        return {CLS, SELF_ATTENTION, *([INNER_BLOCKS] if inner else [])}
+
     def calibrated(self, trunk: Trunk) -> tuple[Tensor, Tensor | None]:
         """Compute patches (N, T, width) for the last block, and its similarity attention (N, T, T), if any; in fp32."""
-        patches = trunk.tokens[:, 1:].float()
-        middle = trunk.outputs[self.middle][:, 1:].float() if self.aggregation else None
+        patches = self.patches(trunk.tokens).float()
+        middle = self.patches(trunk.outputs[self.middle]).float() if self.aggregation else None
         if self.repair:
             broken = outliers(patches)
             patches = repaired(patches, broken, trunk.grid)
@@ -127,10 +135,10 @@ class SCCLIP(TrainingFreeSegmentor):
         alike = similarity(middle)
         return aggregated(patches, alike), similarity_attention(alike)
 
-    def last_block(self, patches: Tensor, weights: Tensor | None) -> Tensor:
+    def last_block(self, patches: Tensor, weights: Tensor | None, rotation: Tensor | None) -> Tensor:
         """Run the last block's attention on patches (N, T, width), through its output projection."""
         block = self.backbone.blocks[-1]
-        _, key, value = block.qkv(patches.to(self.backbone.dtype))
+        _, key, value = block.qkv(patches.to(self.backbone.dtype), rotation)
         out = attend(key, key, value)
         if weights is not None:
             out = (out + weights[:, None].to(value) @ value) / 2
@@ -139,21 +147,23 @@ class SCCLIP(TrainingFreeSegmentor):
     def dense_tokens(self, trunk: Trunk) -> Tensor:
         patches, weights = self.calibrated(trunk)
         cls = trunk.tokens[:, :1].float()
-        out = self.last_block(patches, weights).float()
+        out = self.last_block(patches, weights, trunk.rotation).float()
         if self.multi_level:
             summed = sum(trunk.outputs[level].float() for level in self.levels)
             cls = cls + summed[:, :1]
-            out += self.last_block(summed[:, 1:], weights)
+            out += self.last_block(self.patches(summed), weights, trunk.rotation)
         cls = CLS_WEIGHT * cls
         out += cls
         if self.aggregation:
-            out = aggregated(out, similarity(trunk.outputs[self.shallow][:, 1:].float()))
+            out = aggregated(out, similarity(self.patches(trunk.outputs[self.shallow]).float()))
+        cls = cls.expand(-1, self.backbone.prefix, -1)
         return self.backbone.head(torch.cat([cls, out], dim=1).to(self.backbone.dtype))
 
     def attention_weights(self, trunk: Trunk) -> Tensor:
         patches, weights = self.calibrated(trunk)
-        _, key, _ = self.backbone.blocks[-1].qkv(patches.to(self.backbone.dtype))
+        _, key, _ = self.backbone.blocks[-1].qkv(patches.to(self.backbone.dtype), trunk.rotation)
         attention = attend(key, key, unit_values(key))
         if weights is not None:
             attention = (attention + weights[:, None].to(attention)) / 2
-        return F.pad(attention, (1, 0, 1, 0))
+        before = self.backbone.prefix
+        return F.pad(attention, (before, 0, before, 0))

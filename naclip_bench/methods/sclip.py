@@ -21,6 +21,7 @@ The other attentions are the paper's ablations. Their code was not released; the
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -31,6 +32,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..backbones import Trunk, attend
+from ..backbones.families import INNER_BLOCKS, RESIDUALS, SELF_ATTENTION
 from ..errors import BenchError
 from ..settings import Count, NonNegativeFloat, NonNegativeInt, OddCount
 from .last_block import LastBlockSegmentor
@@ -38,16 +40,17 @@ from .learned_projection import read_projection
 
 
 @lru_cache(maxsize=64)
-def local_mask(grid: tuple[int, int], side: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Mask token pairs, (1 + h * w, 1 + h * w): 0 where a token sees another, -inf elsewhere.
+def local_mask(grid: tuple[int, int], side: int, dtype: torch.dtype, device: torch.device, prefix: int = 1) -> Tensor:
+    """Mask token pairs, (prefix + h * w, prefix + h * w): 0 where a token sees another, -inf elsewhere.
 
     Args:
         grid: (h, w) patches.
         side: patches of the square around a patch; odd.
+        prefix: how many tokens stand before the patches; they see all, and no patch sees them.
     """
     near = [(axis[:, None] - axis).abs() <= side // 2 for axis in (torch.arange(n, device=device) for n in grid)]
     seen = (near[0][:, None, :, None] & near[1][None, :, None, :]).flatten(2).flatten(0, 1)
-    seen = F.pad(F.pad(seen, (1, 0)), (0, 0, 1, 0), value=True)
+    seen = F.pad(F.pad(seen, (prefix, 0)), (0, 0, prefix, 0), value=True)
     return torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill(~seen, -torch.inf)
 
 
@@ -102,6 +105,10 @@ class SCLIP(LastBlockSegmentor):
             self.register_buffer('learned', matrix, persistent=False)
             self.digests = {'projection': digest}
 
+    @classmethod
+    def needs(cls, settings: Mapping[str, object]) -> Set[str]:
+        return {SELF_ATTENTION, RESIDUALS, *([INNER_BLOCKS] if settings['attention'] == 'early' else [])}
+
     def attended(self, query: Tensor, key: Tensor, value: Tensor, trunk: Trunk) -> Tensor:
         if self.attention == 'csa':
             return attend(query, query, value) + attend(key, key, value)
@@ -110,7 +117,7 @@ class SCLIP(LastBlockSegmentor):
         if self.attention == 'k':
             return attend(key, key, value)
         if self.attention == 'local':
-            mask = local_mask(trunk.grid, self.local_side, query.dtype, query.device)
+            mask = local_mask(trunk.grid, self.local_side, query.dtype, query.device, self.backbone.prefix)
             return attend(query, key, value, mask)
         if self.attention == 'early':
             return trunk.attention[self.layer - 1] @ value

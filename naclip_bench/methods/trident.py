@@ -63,7 +63,8 @@ class Trident(ProxyCLIP):
 
     def notes(self, tokens: Tensor, trunk: Trunk) -> Sequence[tuple[Tensor, Tensor]]:
         """Values (C, h, w) on CLIP's grid and the helper's features of each window."""
-        values = self.backbone.blocks[-1].qkv(trunk.tokens[:, 1:])[2].transpose(1, 2).flatten(2)
+        patches = self.patches(trunk.tokens)
+        values = self.backbone.blocks[-1].qkv(patches, trunk.rotation)[2].transpose(1, 2).flatten(2)
         values = values.transpose(1, 2).unflatten(2, trunk.grid)
         return [*zip(values, self.seen(trunk, 'helper', 'tokens'), strict=True)]
 
@@ -95,7 +96,7 @@ class Trident(ProxyCLIP):
         values = F.interpolate(values.float(), size=grid, mode='bilinear', align_corners=False)
         weights = proxy_attention(features, self.beta, self.gamma, together=True)
         out = (weights @ values.flatten(2).transpose(1, 2)).to(self.backbone.dtype)
-        out = self.backbone.blocks[-1].module.attn.out_proj(out).float()
+        out = self.backbone.blocks[-1].project(out).float()
         return out.transpose(1, 2).unflatten(2, grid)
 
     def spliced(self, outputs: Tensor, windows: Windows) -> Tensor:

@@ -235,11 +235,10 @@ def plain_labels(model: TrainingFreeSegmentor, image: Tensor, size: tuple[int, i
 def _matrix_rate(model: TrainingFreeSegmentor, device: torch.device) -> float:
     """FLOP/s of the product of the trunk's feed-forward layer and of a large square one; the higher of the two."""
     backbone = model.backbone
-    hidden = backbone.blocks[0].module.mlp.c_fc.out_features
     batch = model.batch_of_windows(device)
-    tokens = backbone.native_grid[0] * backbone.native_grid[1] + 1
+    tokens = backbone.native_grid[0] * backbone.native_grid[1] + backbone.prefix
     side = 2048 if device.type == 'cpu' else 8192
-    shapes = ((batch * tokens, backbone.width, hidden), (side, side, side))
+    shapes = ((batch * tokens, backbone.width, backbone.tower.hidden or backbone.width), (side, side, side))
     return max(product_rate(*shape, backbone.dtype, device) for shape in shapes)
 
 

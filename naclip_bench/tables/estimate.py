@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from mmengine.config import Config
@@ -11,7 +12,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 
 from ..backbones.sources import find_architecture
-from ..backbones.weights import parameters_of
+from ..backbones.weights import costs_of
 from ..bundled import PRETRAINED
 from ..checks.start import build_dataset
 from ..datasets.check import image_names, is_drawn, select
@@ -54,24 +55,18 @@ def estimate(pass_: Pass, options: Options) -> Estimate:
         layouts.append((window, stride, MODELS.get(model.type).positions))
     backbone = config.model.backbone
     architecture = find_architecture(backbone.get('arch', 'ViT-B-16-quickgelu'))
-    count, flops = {}, 0
+    parameters, tower = costs_of(architecture)
+    count, flops, flops_of = {}, 0, cache(tower.flops)
     for layout in set(layouts):
         windows = [Windows.over(size, *layout[:2]) for size in sizes]
         count[layout] = sum(map(len, windows))
-        flops += sum(len(of) * _flops(of.window, architecture.config['vision_cfg']) for of in windows)
+        grids = ((len(of), tuple(side // tower.patch for side in of.window)) for of in windows)
+        flops += sum(number * flops_of(grid, len(tower.blocks)) for number, grid in grids)
     pretrained = backbone.get('pretrained')
     local = pretrained is None or (PRETRAINED / f'{pretrained}.safetensors').is_file() or Path(pretrained).exists()
-    weights = f'{architecture.name}, {pretrained or "random"}', 0 if local else 4 * parameters_of(architecture)
+    weights = f'{architecture.name}, {pretrained or "random"}', 0 if local else 4 * parameters
     separate = sum(count[layout] for layout in layouts)
     return Estimate(len(sizes), len(count), sum(count.values()), separate, exact, flops, weights)
-
-
-def _flops(window: tuple[int, int], vision: Mapping) -> int:
-    """Of one window (height, width) through a whole vision transformer."""
-    patch, width, layers = vision['patch_size'], vision['width'], vision['layers']
-    patches = (window[0] // patch) * (window[1] // patch)
-    block = (patches + 1) * width * width * (4 + 2 * vision.get('mlp_ratio', 4)) + 2 * (patches + 1) ** 2 * width
-    return int(2 * (patches * 3 * patch**2 * width + layers * block))
 
 
 def _sizes(config: Config, options: Options) -> tuple[list[tuple[int, int]], bool]:

@@ -41,7 +41,7 @@ Choices where no code was released:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Literal
 
 import torch
@@ -50,6 +50,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...backbones import Trunk, attend
+from ...backbones.families import CLS, EVERYTHING
 from ...errors import BenchError
 from ...helpers import Helper, PromptedSAM, Prompts, build_helper
 from ...inference.stitch import PixelLogits
@@ -153,12 +154,17 @@ class CLIPtrase(TrainingFreeSegmentor):
         self.correlation, self.denoise, self.eps, self.min_samples = correlation, denoise, eps, min_samples
         self.vote, self.background, self.weigh_by_cls = vote, background, weigh_by_cls
 
+    @classmethod
+    def needs(cls, settings: Mapping[str, object]) -> Set[str]:
+        denoised = settings['denoise'] is True and settings['cluster'] and settings['helper'] is None
+        return EVERYTHING if denoised or settings['weigh_by_cls'] else EVERYTHING - {CLS}
+
     def attended(self, query: Tensor, key: Tensor, value: Tensor, gathered: Tensor, trunk: Trunk) -> Tensor:
         """Attend as recovered: what every token gathers of ``gathered``, (N, heads, T, d) or (N, heads, T, T)."""
         features = dict(q=query, k=key, v=value)
         if self.attention == 'self':
             return gathered
-        seen = pairs_within(patch_labels(trunk, self.backbone.patch)) if self.within else None
+        seen = pairs_within(patch_labels(trunk, self.backbone.patch), self.backbone.prefix) if self.within else None
         if self.attention == 'correlation':
             weights = self.correlation_of(torch.stack([features[name] for name in self.recover]))
             weights = weights if seen is None else weights * seen
@@ -173,13 +179,13 @@ class CLIPtrase(TrainingFreeSegmentor):
     def dense_tokens(self, trunk: Trunk) -> Tensor:
         tokens, rest = self.recovered(trunk), self.backbone.blocks[self.shared_depth + 1 :]
         for block in rest:
-            block.add_(tokens)
+            block.add_(tokens, rotation=trunk.rotation)
         return self.backbone.head(tokens)
 
     def recovered(self, trunk: Trunk) -> Tensor:
         """Run the block with the recovered attention: (N, T, width)."""
         block = self.backbone.blocks[self.shared_depth]
-        query, key, value = block.qkv(trunk.tokens)
+        query, key, value = block.qkv(trunk.tokens, trunk.rotation)
         return block.surround(trunk.tokens, block.output(self.attended(query, key, value, value, trunk)))
 
     def attention_weights(self, trunk: Trunk) -> Tensor:
@@ -187,15 +193,16 @@ class CLIPtrase(TrainingFreeSegmentor):
         if self.changed_blocks > 1:
             tokens = self.recovered(trunk)
             for block in self.backbone.blocks[self.shared_depth + 1 : -1]:
-                block.add_(tokens)
-            return last.attention_map(tokens)
-        query, key, value = last.qkv(trunk.tokens)
+                block.add_(tokens, rotation=trunk.rotation)
+            return last.attention_map(tokens, trunk.rotation)
+        query, key, value = last.qkv(trunk.tokens, trunk.rotation)
         return self.attended(query, key, value, unit_values(query), trunk)
 
     def correlations(self, trunk: Trunk) -> Tensor:
-        """Compute W with [CLS], (N, 1 + h * w, 1 + h * w) in fp32."""
+        """Compute W of all tokens, (N, T, T) in fp32, what stands before the patches first."""
         tokens = trunk.tokens if self.cluster_layer == self.layer else trunk.outputs[self.cluster_layer - 2]
-        return self.correlation_of(torch.stack(self.backbone.blocks[self.cluster_layer - 1].qkv(tokens)))
+        block = self.backbone.blocks[self.cluster_layer - 1]
+        return self.correlation_of(torch.stack(block.qkv(tokens, trunk.rotation)))
 
     def correlation_of(self, features: Tensor) -> Tensor:
         """Compute W of eq. 3, (N, T, T) in fp32, from what it averages over, (kinds, N, heads, T, d)."""
@@ -220,8 +227,9 @@ class CLIPtrase(TrainingFreeSegmentor):
             features = self.seen(trunk, 'helper', 'tokens').flatten(2).transpose(1, 2)
             return self.correlation_of(features[None, :, None])
         correlations = self.correlations(trunk)
-        weights = correlations[:, 1:, 1:]
-        return (weights - correlations[:, :1, 1:]).relu() if self.denoise is True else weights
+        before = self.backbone.prefix
+        weights = correlations[:, before:, before:]
+        return (weights - correlations[:, :1, before:]).relu() if self.denoise is True else weights
 
     def clusters_of(self, points: Tensor, correlation: Tensor) -> Tensor:
         """Cluster the patches of one window by their points (h * w, D): (h * w,) from 0, -1 for noise."""
@@ -235,7 +243,7 @@ class CLIPtrase(TrainingFreeSegmentor):
     def clustered(self, tokens: Tensor, trunk: Trunk) -> Iterator[tuple[Tensor, Tensor]]:
         """Cluster each window's patches, on the CPU: (h * w,) from 0, -1 for noise, and the rows of W."""
         weights = self.patch_correlations(trunk).cpu()
-        points = weights if self.cluster == 'attention' else F.normalize(tokens[:, 1:], dim=-1).cpu()
+        points = weights if self.cluster == 'attention' else F.normalize(self.patches(tokens), dim=-1).cpu()
         if self.unit_rows:
             points = F.normalize(points, dim=-1)
         for own, rows in zip(points, weights, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,12 +24,12 @@ def patch_labels(trunk: Trunk, patch: int) -> Tensor:
     return trunk.beside[:, 0, patch // 2 :: patch, patch // 2 :: patch][:, :rows, :columns].flatten(1)
 
 
-def pairs_within(labels: Tensor) -> Tensor:
-    """Tell which token sees which, (N, 1 + h * w, 1 + h * w) bool: patches those of their label, [CLS] all.
+def pairs_within(labels: Tensor, prefix: int = 1) -> Tensor:
+    """Tell which token sees which, (N, prefix + h * w, prefix + h * w) bool: patches those of their label, [CLS] all.
 
     Args:
         labels: (N, h * w).
+        prefix: how many tokens stand before the patches.
     """
     same = labels[:, :, None] == labels[:, None]
-    seen = F.pad(same, (1, 0, 1, 0))
-    return seen.index_fill(1, torch.zeros(1, dtype=torch.long, device=labels.device), True)
+    return F.pad(F.pad(same, (prefix, 0)), (0, 0, prefix, 0), value=True)

@@ -100,24 +100,26 @@ class CorrCLIP(TrainingFreeSegmentor):
         return ids, scope_attention(features, ids, self.sharpness)
 
     def gathered(self, tokens: Tensor, trunk: Trunk) -> Tensor:
-        """Gather the last block's values of tokens (N, 1 + h * w, width), through its output projection."""
+        """Gather the last block's values of tokens (N, prefix + h * w, width), through its output projection."""
         block, grid = self.backbone.blocks[-1], self.token_grid(trunk)
-        values = block.qkv(tokens)[2][:, :, 1:].transpose(1, 2).flatten(2).transpose(1, 2).unflatten(2, trunk.grid)
+        values = self.patches(block.qkv(tokens, trunk.rotation)[2].transpose(1, 2).flatten(2))
+        values = values.transpose(1, 2).unflatten(2, trunk.grid)
         values = F.interpolate(values.float(), size=grid, mode='bilinear', align_corners=False)
         out = self.scopes(trunk)[1] @ values.flatten(2).transpose(1, 2)
-        return block.module.attn.out_proj(out.to(self.backbone.dtype))
+        return block.project(out.to(self.backbone.dtype))
 
     def region_tokens(self, ids: Tensor, trunk: Trunk) -> Tensor:
         """What a [CLS] of each region becomes: (N, R, width) for regions (N, h, w) numbered from 0 on CLIP's grid."""
         count = int(ids.max()) + 1
         sees = ids.flatten(1)[:, None] == torch.arange(count, device=ids.device)[:, None]
-        sees = F.pad(sees, (1, 0), value=True)[:, None]
+        sees = F.pad(sees, (self.backbone.prefix, 0), value=True)[:, None]
         inputs = [self.backbone.embed(trunk.images, self.positions)[0]]
         inputs += [trunk.outputs[index] for index in self.inner_outputs]
         tokens = inputs[0][:, :1].expand(-1, count, -1)
         for block, seen in zip(self.backbone.blocks, inputs, strict=True):
-            _, key, value = block.qkv(seen)
-            query = block.qkv(tokens)[0]
+            _, key, value = block.qkv(seen, trunk.rotation)
+            # A [CLS] is nowhere, and not rotated.
+            query = block.qkv(tokens, None if trunk.rotation is None else trunk.rotation[:0])[0]
             scores = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).masked_fill(~sees, -torch.inf)
             tokens = block.surround(tokens, block.output(scores.softmax(-1) @ value))
         return tokens
@@ -136,11 +138,11 @@ class CorrCLIP(TrainingFreeSegmentor):
         return self.gathered(trunk.tokens, trunk), self.gathered(inner, trunk), self.semantic(trunk)
 
     def dense_tokens(self, trunk: Trunk) -> Tensor:
-        visual = self.backbone.clip.visual
-        main, spatial, semantic = (visual.ln_post(branch) for branch in self.branches(trunk))
-        tokens = (main + self.alpha * spatial + self.beta * semantic) @ visual.proj
+        tower = self.backbone.tower
+        main, spatial, semantic = (tower.norm(branch) for branch in self.branches(trunk))
+        tokens = tower.project(main + self.alpha * spatial + self.beta * semantic)
         # There is no [CLS].
-        return F.pad(tokens, (0, 0, 1, 0))
+        return F.pad(tokens, (0, 0, self.backbone.prefix, 0))
 
     def image_logits(
         self,
@@ -171,4 +173,5 @@ class CorrCLIP(TrainingFreeSegmentor):
         weights = (self.scopes(trunk)[1] @ values.flatten(2).transpose(1, 2)).transpose(1, 2)
         weights = F.adaptive_avg_pool2d(weights.unflatten(2, self.token_grid(trunk)), trunk.grid)
         weights = weights.flatten(2).transpose(1, 2)[:, None].expand(-1, self.backbone.blocks[-1].heads, -1, -1)
-        return F.pad(weights, (1, 0, 1, 0))
+        before = self.backbone.prefix
+        return F.pad(weights, (before, 0, before, 0))

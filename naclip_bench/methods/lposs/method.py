@@ -23,7 +23,7 @@ pads with black.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import torch
 from mmseg.registry import MODELS
@@ -31,6 +31,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...backbones import Trunk
+from ...backbones.families import RESIDUALS
 from ...helpers import Helper, build_helper
 from ...inference.decide import decide
 from ...inference.stitch import PixelLogits
@@ -81,6 +82,10 @@ class LPOSS(LastBlockSegmentor):
         self.pixels, self.neighbors, self.alpha, self.gamma, self.sigma = pixels, neighbors, alpha, gamma, sigma
         self.radius, self.tau, self.iterations = radius, tau, iterations
 
+    @classmethod
+    def needs(cls, settings: Mapping[str, object]) -> Set[str]:
+        return {RESIDUALS}
+
     def attended(self, query: Tensor, key: Tensor, value: Tensor, trunk: Trunk) -> Tensor:
         return value
 
@@ -91,9 +96,10 @@ class LPOSS(LastBlockSegmentor):
         tokens, grid = super().dense_tokens(trunk), self.token_grid(trunk)
         if grid == trunk.grid:
             return tokens
-        patches = tokens[:, 1:].transpose(1, 2).unflatten(2, trunk.grid)
+        patches = self.patches(tokens).transpose(1, 2).unflatten(2, trunk.grid)
         patches = F.interpolate(patches.float(), size=grid, mode='bilinear', align_corners=False)
-        return torch.cat([tokens[:, :1].float(), patches.flatten(2).transpose(1, 2)], dim=1)
+        before = tokens[:, : self.backbone.prefix].float()
+        return torch.cat([before, patches.flatten(2).transpose(1, 2)], dim=1)
 
     def notes(self, tokens: Tensor, trunk: Trunk) -> Sequence[Tensor]:
         """Unit features (h * w, C) of each window's nodes."""

@@ -21,12 +21,15 @@ COCO-Object and COCO-Stuff, the only ones that two datasets share (PC59 has the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
+
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 from torch.nn import functional as F
 
 from ...backbones import Trunk
+from ...backbones.families import INNER_BLOCKS, SELF_ATTENTION
 from ...errors import BenchError
 from ...inference.decide import decide
 from ...inference.pamr import PAMR
@@ -71,12 +74,16 @@ class ResCLIP(TrainingFreeSegmentor):
         self.reads_text = sfr is not None
         self.first_pass_refine = PAMR(iterations=10, dilations=(8, 16))
 
+    @classmethod
+    def needs(cls, settings: Mapping[str, object]) -> Set[str]:
+        return {SELF_ATTENTION, *([INNER_BLOCKS] if settings['rcs'] is not None else [])}
+
     def dense_tokens(self, trunk: Trunk) -> Tensor:
-        _, key, value = self.backbone.blocks[-1].qkv(trunk.tokens)
+        _, key, value = self.backbone.blocks[-1].qkv(trunk.tokens, trunk.rotation)
         return self.output_tokens(self.weights(key, value, trunk), value)
 
     def attention_weights(self, trunk: Trunk) -> Tensor:
-        _, key, value = self.backbone.blocks[-1].qkv(trunk.tokens)
+        _, key, value = self.backbone.blocks[-1].qkv(trunk.tokens, trunk.rotation)
         return self.weights(key, value, trunk)
 
     def output_tokens(self, weights: Tensor, value: Tensor) -> Tensor:
@@ -91,13 +98,14 @@ class ResCLIP(TrainingFreeSegmentor):
             return weights
         tau, share = self.sfr
         same = same_class(self.first_pass(self.output_tokens(weights, value).float(), trunk), trunk.grid)
-        same = F.pad((same * share).to(scores), (1, 0, 1, 0))
+        before = self.backbone.prefix
+        same = F.pad((same * share).to(scores), (before, 0, before, 0))
         scores = scores.mul_(tau * (1 - share)).add_(same[:, None], alpha=tau)
         return self.residual_weights(scores, trunk).to(value)
 
     def residual_weights(self, scores: Tensor, trunk: Trunk) -> Tensor:
         """Compute weights (N, heads, T, T) in fp32 from scores of the same shape: omega, softmax, RCS."""
-        omega = gaussian_neighborhood(trunk.grid, self.sigma, scores.dtype, scores.device)
+        omega = gaussian_neighborhood(trunk.grid, self.sigma, scores.dtype, scores.device, self.backbone.prefix)
         weights = (scores + omega).softmax(-1)
         if self.rcs is None:
             return weights

@@ -54,10 +54,16 @@ def tiny_helper(patch=8, **settings):
     return dict(dict(type='ViT', arch=DINO16 if patch == 16 else DINO8, pretrained=None), **settings)
 
 
+#: Of as many heads as the tests' CLIPs have.
+CASS_HELPER = tiny_helper(arch=dict(DINO8, num_heads=2))
+
+
 def with_tiny_helpers(model):
     """Put small helpers in the place of a config's own."""
     if model.get('helper'):
         model.helper = tiny_helper(16 if 'patch16' in model.helper.arch else 8)
+        if model.type == 'CASS':
+            model.helper = CASS_HELPER
     if model.get('sam'):
         model.sam = TINY_SAM
     if model.get('regions'):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from golden import TINY, golden, largest_difference, random_image
-from helper import TINY_SAM, tiny_helper, with_tiny_helpers
+from helper import CASS_HELPER, TINY_SAM, tiny_helper, with_tiny_helpers
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch.nn import functional as F
@@ -138,6 +138,8 @@ VARIANTS = [
     ('Trident', dict(helper=tiny_helper(16), sam=TINY_SAM)),
     ('Trident', dict(helper=tiny_helper(), sam=TINY_SAM, cos_factor=0.5, negative=False)),
     ('CorrCLIP', dict(helper=tiny_helper(), regions=dict(type='DrawnRegions'))),
+    ('CASS', dict(helper=CASS_HELPER)),
+    ('CASS', dict(helper=CASS_HELPER, stretch=False, picture='window', word_share=0.2)),
     ('LPOSS', dict(helper=tiny_helper(8), neighbors=20, pixels=True, radius=2, tau=0.1)),
 ]
 
@@ -146,8 +148,9 @@ VARIANTS = [
 def unamplified(monkeypatch):
     """Let cosines that a method would multiply by 100 stay as they are, so that their rounding does.
 
-    Likewise SAM's images, which are rounded to bytes.
+    Likewise images that SAM and CASS round to bytes.
     """
+    monkeypatch.setattr('naclip_bench.methods.cass.method.shown', lambda images: images * 0.25 + 0.45)
     monkeypatch.setattr('naclip_bench.helpers.SAM.of_image', lambda self, image, *_: self.affinity(image))
     monkeypatch.setattr(
         'naclip_bench.helpers.sam.as_bytes_resized',

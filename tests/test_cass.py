@@ -49,9 +49,7 @@ def literal_scores(clip, helper, stretch):
         cost[i, j] = 1 - np.abs(literal_spectrum(helper[i]) - literal_spectrum(clip[j])).sum()
     # What decides between pairings that cost the same is not the code's.
     near = cost + [[1e-6 * (i - j) ** 2 for j in range(heads)] for i in range(heads)]
-    cheapest = min(
-        itertools.permutations(range(heads)), key=lambda of: sum(near[i, j] for i, j in enumerate(of))
-    )
+    cheapest = min(itertools.permutations(range(heads)), key=lambda of: sum(near[i, j] for i, j in enumerate(of)))
     for i, j in enumerate(cheapest):
         own = clip[i] @ clip[i].T * clip.shape[2] ** -0.5
         left, values, right = np.linalg.svd(helper[j] @ helper[j].T * clip.shape[2] ** -0.5)

@@ -65,7 +65,9 @@ def with_tiny_helpers(model):
         if model.type == 'CASS':
             model.helper = CASS_HELPER
     if model.get('sam'):
-        model.sam = TINY_SAM
+        model.sam = dict(TINY_SAM, halves=model.sam.get('halves', False))
+    if model.get('refiner'):
+        model.refiner = TINY_PROMPTED_SAM
     if model.get('regions'):
         model.regions = dict(type='DrawnRegions')
     return model

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from golden import TINY, golden, largest_difference, random_image
-from helper import CASS_HELPER, TINY_SAM, tiny_helper, with_tiny_helpers
+from helper import CASS_HELPER, TINY_PROMPTED_SAM, TINY_SAM, tiny_helper, with_tiny_helpers
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch.nn import functional as F
@@ -137,6 +137,10 @@ VARIANTS = [
     ('LPOSS', dict(helper=tiny_helper(16), neighbors=20)),
     ('Trident', dict(helper=tiny_helper(16), sam=TINY_SAM)),
     ('Trident', dict(helper=tiny_helper(), sam=TINY_SAM, cos_factor=0.5, negative=False)),
+    (
+        'Trident',
+        dict(helper=tiny_helper(16), sam=dict(TINY_SAM, halves=True), refiner=TINY_PROMPTED_SAM, confidence=0.05),
+    ),
     ('CorrCLIP', dict(helper=tiny_helper(), regions=dict(type='DrawnRegions'))),
     ('CASS', dict(helper=CASS_HELPER)),
     ('CASS', dict(helper=CASS_HELPER, stretch=False, picture='window', word_share=0.2)),
@@ -151,7 +155,7 @@ def unamplified(monkeypatch):
     Likewise images that SAM and CASS round to bytes.
     """
     monkeypatch.setattr('naclip_bench.methods.cass.method.shown', lambda images: images * 0.25 + 0.45)
-    monkeypatch.setattr('naclip_bench.helpers.SAM.of_image', lambda self, image, *_: self.affinity(image))
+    monkeypatch.setattr('naclip_bench.helpers.SAM.of_image', lambda self, image, *_: (self.affinity(image),))
     monkeypatch.setattr(
         'naclip_bench.helpers.sam.as_bytes_resized',
         lambda image, size: F.interpolate(image[None], size=size, mode='bilinear')[0],

@@ -32,11 +32,15 @@ class Affinity:
         grid: (h, w) places.
         values: (heads, h * w, d) what each place gives to others, in fp32.
         attention: gives the weights (h * w, h * w) of one head, in fp32; rows need not sum to 1.
+        inner: (h, w) pixels that the image has in the square that the model sees.
+        embedding: runs the rest of the model: what its decoder needs, (1, C, rows, columns) of the square.
     """
 
     grid: tuple[int, int]
     values: Tensor
     attention: Callable[[int], Tensor]
+    inner: tuple[int, int] = (0, 0)
+    embedding: Callable[[], Tensor] | None = None
 
 
 class Helper(nn.Module):

@@ -234,8 +234,8 @@ def test_shared_trunk_is_separate_runs_bit_for_bit(monkeypatch):
     # Once an image, whatever the windows and however many refine; ResCLIP's first pass has its own, of its windows.
     of_images = [(dilations, size) for dilations, size in sought if size in sizes]
     assert sorted(of_images) == sorted((dilations, size) for dilations in ((1, 3), (2, 4)) for size in sizes)
-    # Windows of one shape with four kinds of positions, two whole images, and images of whole patches.
-    assert runs[0] == 4 + 2 + 1
+    # Windows of one shape with four kinds of positions, two whole images, images of whole patches, and CASS's pictures.
+    assert runs[0] == 4 + 2 + 1 + 2
     for name, member in members.items():
         alone = MODELS.build(dict(member, backbone=clip)).predict(images, samples_of(sizes))
         for ours, expected in zip(together, alone, strict=True):

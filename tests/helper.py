@@ -100,7 +100,7 @@ class DrawnRegions(RegionHelper):
         super().__init__()
         self.count, self.asked = count, []
 
-    def of_image(self, image, size, path=None):
+    def of_image(self, image, size, path=None, original=None):
         self.asked.append(size)
         return drawn_regions(*size, self.count) if self.ids is None else self.ids
 

@@ -102,13 +102,16 @@ class Helper(nn.Module):
         """
         raise self._not_given('regions')
 
-    def of_image(self, image: Tensor, size: tuple[int, int], path: str | None = None) -> object:
+    def of_image(
+        self, image: Tensor, size: tuple[int, int], path: str | None = None, original: Tensor | None = None
+    ) -> object:
         """What a method needs of a whole image; told once an image, whatever its windows.
 
         Args:
             image: (3, h, w) RGB in 0..1, the image as methods have it; looked at where there is no file.
             size: (H, W) of the original image.
             path: of the original image; a name that is no file's says nothing, as that of an image drawn by code.
+            original: (3, H, W) RGB in 0..1, the original image where it has been read, which need not be as runs do.
 
         Raises:
             BenchError: the helper sees windows alone.

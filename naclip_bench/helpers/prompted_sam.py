@@ -94,8 +94,10 @@ class PromptedSAM(Helper):
             find_model(pretrained, 'SAM')
 
     @torch.no_grad()
-    def of_image(self, image: Tensor, size: tuple[int, int], path: str | None = None) -> Prompts:
-        """What SAM knows of an image as methods have it, to be asked for masks; ``path`` is of no account."""
+    def of_image(
+        self, image: Tensor, size: tuple[int, int], path: str | None = None, original: Tensor | None = None
+    ) -> Prompts:
+        """What SAM knows of an image as methods have it, not of its original, to be asked for masks."""
         padded, inner = padded_square(image, self.side, self._mean, self._deviation)
         return Prompts(self, self.sam.get_image_embeddings(padded.to(self.sam.dtype)), tuple(image.shape[1:]), inner)
 

@@ -19,7 +19,7 @@ from ..errors import BenchError
 from ..optional import needed
 from ..settings import checked
 from .base import Affinity, Helper, Look
-from .regions import read_rgb
+from .regions import original_of
 from .weights import load_weights, timm_weights
 
 
@@ -87,13 +87,14 @@ class SAM(Helper):
             tokens = block(tokens)
         return tokens
 
-    def of_image(self, image: Tensor, size: tuple[int, int], path: str | None = None) -> tuple[Affinity, ...]:
+    def of_image(
+        self, image: Tensor, size: tuple[int, int], path: str | None = None, original: Tensor | None = None
+    ) -> tuple[Affinity, ...]:
         """Affinity of the image, or of its two halves: in its original size, sides rounded up to whole patches.
 
         The rounding is Trident's code's.
         """
-        original = read_rgb(path) if path is not None and Path(path).is_file() else image
-        pixels = original.mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+        pixels = original_of(image, path, original).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
         parts = halves_of(pixels.shape[1]) if self.halves else [slice(None)]
         return tuple(self._affinity_of_pixels(pixels[:, part], image.device) for part in parts)
 

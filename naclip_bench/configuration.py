@@ -40,7 +40,7 @@ VOCABULARY = ('class_names', 'prob_thd')
 PROTOCOL = {*VOCABULARY, 'templates', 'window', 'stride', 'logit_scale', 'area_thd', 'refine'}
 
 #: Settings of a model that are a frozen model beside CLIP's; see :mod:`naclip_bench.helpers`.
-HELPERS = ('helper', 'sam', 'regions')
+HELPERS = ('helper', 'sam', 'refiner', 'regions')
 
 #: The CLIP of a method that names none, as the bundled base configs have it.
 BACKBONE = dict(arch='ViT-B-16-quickgelu', pretrained='openai')

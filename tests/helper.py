@@ -54,12 +54,20 @@ def tiny_helper(patch=8, **settings):
     return dict(dict(type='ViT', arch=DINO16 if patch == 16 else DINO8, pretrained=None), **settings)
 
 
+#: Of as many heads as the tests' CLIPs have.
+CASS_HELPER = tiny_helper(arch=dict(DINO8, num_heads=2))
+
+
 def with_tiny_helpers(model):
     """Put small helpers in the place of a config's own."""
     if model.get('helper'):
         model.helper = tiny_helper(16 if 'patch16' in model.helper.arch else 8)
+        if model.type == 'CASS':
+            model.helper = CASS_HELPER
     if model.get('sam'):
-        model.sam = TINY_SAM
+        model.sam = dict(TINY_SAM, halves=model.sam.get('halves', False))
+    if model.get('refiner'):
+        model.refiner = TINY_PROMPTED_SAM
     if model.get('regions'):
         model.regions = dict(type='DrawnRegions')
     return model
@@ -92,7 +100,7 @@ class DrawnRegions(RegionHelper):
         super().__init__()
         self.count, self.asked = count, []
 
-    def of_image(self, image, size, path=None):
+    def of_image(self, image, size, path=None, original=None):
         self.asked.append(size)
         return drawn_regions(*size, self.count) if self.ids is None else self.ids
 

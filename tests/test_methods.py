@@ -3,7 +3,7 @@
 import pytest
 import torch
 from golden import TINY, golden, largest_difference, random_image
-from helper import TINY_SAM, tiny_helper, with_tiny_helpers
+from helper import CASS_HELPER, TINY_PROMPTED_SAM, TINY_SAM, tiny_helper, with_tiny_helpers
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch.nn import functional as F
@@ -137,7 +137,13 @@ VARIANTS = [
     ('LPOSS', dict(helper=tiny_helper(16), neighbors=20)),
     ('Trident', dict(helper=tiny_helper(16), sam=TINY_SAM)),
     ('Trident', dict(helper=tiny_helper(), sam=TINY_SAM, cos_factor=0.5, negative=False)),
+    (
+        'Trident',
+        dict(helper=tiny_helper(16), sam=dict(TINY_SAM, halves=True), refiner=TINY_PROMPTED_SAM, confidence=0.05),
+    ),
     ('CorrCLIP', dict(helper=tiny_helper(), regions=dict(type='DrawnRegions'))),
+    ('CASS', dict(helper=CASS_HELPER)),
+    ('CASS', dict(helper=CASS_HELPER, stretch=False, picture='window', word_share=0.2)),
     ('LPOSS', dict(helper=tiny_helper(8), neighbors=20, pixels=True, radius=2, tau=0.1)),
 ]
 
@@ -146,9 +152,10 @@ VARIANTS = [
 def unamplified(monkeypatch):
     """Let cosines that a method would multiply by 100 stay as they are, so that their rounding does.
 
-    Likewise SAM's images, which are rounded to bytes.
+    Likewise images that SAM and CASS round to bytes.
     """
-    monkeypatch.setattr('naclip_bench.helpers.SAM.of_image', lambda self, image, *_: self.affinity(image))
+    monkeypatch.setattr('naclip_bench.methods.cass.method.shown', lambda images: images * 0.25 + 0.45)
+    monkeypatch.setattr('naclip_bench.helpers.SAM.of_image', lambda self, image, *_: (self.affinity(image),))
     monkeypatch.setattr(
         'naclip_bench.helpers.sam.as_bytes_resized',
         lambda image, size: F.interpolate(image[None], size=size, mode='bilinear')[0],
@@ -227,8 +234,8 @@ def test_shared_trunk_is_separate_runs_bit_for_bit(monkeypatch):
     # Once an image, whatever the windows and however many refine; ResCLIP's first pass has its own, of its windows.
     of_images = [(dilations, size) for dilations, size in sought if size in sizes]
     assert sorted(of_images) == sorted((dilations, size) for dilations in ((1, 3), (2, 4)) for size in sizes)
-    # Windows of one shape with four kinds of positions, two whole images, and images of whole patches.
-    assert runs[0] == 4 + 2 + 1
+    # Windows of one shape with four kinds of positions, two whole images, images of whole patches, and CASS's pictures.
+    assert runs[0] == 4 + 2 + 1 + 2
     for name, member in members.items():
         alone = MODELS.build(dict(member, backbone=clip)).predict(images, samples_of(sizes))
         for ours, expected in zip(together, alone, strict=True):

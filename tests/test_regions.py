@@ -9,6 +9,7 @@ from tiny import TinyBench
 from naclip_bench.cli import dispatch
 from naclip_bench.errors import BenchError
 from naclip_bench.helpers import SAM2, RegionFolder, build_helper
+from naclip_bench.helpers.mask2former import segments
 from naclip_bench.helpers.regions import check_regions
 from naclip_bench.helpers.sam2 import boxes_of, painted
 
@@ -59,6 +60,81 @@ def test_sam2_gives_a_map_of_the_images_size():
     assert torch.equal(sam2(quality=0.0, stability=0.0, point_batch=7).regions(IMAGE), found)
     assert every.random_weights
     assert every.key != none.key
+
+
+#: A Mask2Former of a few thousand parameters.
+TINY_MASK2FORMER = dict(
+    backbone_config=dict(
+        model_type='swin',
+        image_size=64,
+        patch_size=4,
+        embed_dim=8,
+        depths=[1, 1, 1, 1],
+        num_heads=[1, 1, 1, 1],
+        window_size=4,
+        out_features=['stage1', 'stage2', 'stage3', 'stage4'],
+    ),
+    feature_size=32,
+    mask_feature_size=32,
+    hidden_dim=32,
+    encoder_feedforward_dim=16,
+    dim_feedforward=16,
+    encoder_layers=1,
+    decoder_layers=2,
+    num_attention_heads=2,
+    num_queries=9,
+    num_labels=5,
+)
+
+
+def mask2former(**settings):
+    settings = dict(dict(type='Mask2Former', arch=TINY_MASK2FORMER, pretrained=None, side=64), **settings)
+    return build_helper(settings, 'model.regions')
+
+
+def test_mask2former_gives_a_map_of_the_images_size():
+    every, none = mask2former(quality=0.0, overlap=0.0), mask2former(quality=1.0)
+    found = every.regions(IMAGE)
+    assert found.shape == (30, 44)
+    assert found.max() >= 1
+    assert not none.regions(IMAGE).any()
+    assert torch.equal(mask2former(quality=0.0, overlap=0.0).regions(IMAGE), found)
+    assert every.random_weights
+    assert every.key != none.key
+
+
+def literal_segments(classes, masks, quality, overlap):
+    """Mask2Former's panoptic inference, pixel by pixel, at the masks' own size; segments by their query."""
+    scores = classes.softmax(-1)
+    queries = [
+        query
+        for query in range(len(classes))
+        if scores[query].argmax() < classes.shape[1] - 1 and scores[query].max() > quality
+    ]
+    _, height, width = masks.shape
+    owners = {}
+    for y in range(height):
+        for x in range(width):
+            owners[y, x] = max(queries, key=lambda query: float(scores[query].max() * masks[query, y, x].sigmoid()))
+    regions = set()
+    for query in queries:
+        mask = {place for place in owners if masks[(query, *place)].sigmoid() >= 0.5}
+        own = {place for place in mask if owners[place] == query}
+        if own and len(own) / len(mask) >= overlap:
+            regions.add(frozenset(own))
+    return regions
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_segments_are_the_papers(seed):
+    generator = torch.Generator().manual_seed(seed)
+    classes = 2 * torch.randn(8, 4, generator=generator)
+    masks = 3 * torch.randn(8, 3, 4, generator=generator).repeat_interleave(2, 1).repeat_interleave(2, 2)
+    found = segments(classes, masks, (6, 8), 0.5, 0.3)
+    regions = {frozenset(map(tuple, (found == of).nonzero().tolist())) for of in found.unique().tolist() if of}
+    expected = literal_segments(classes, masks, 0.5, 0.3)
+    assert regions == expected
+    assert expected
 
 
 def test_larger_regions_are_painted_over_smaller():

@@ -69,8 +69,8 @@ def test_every_step_is_the_released_one(tmp_path, monkeypatch):
     stored = {key.rsplit('/', 1)[1]: value for key, value in STORED.items() if f'voc21/{CASE}/' in key}
     assert largest_difference(model.text.vectors, stored['query_features']) < 1e-6
     with_text(model, stored['query_features'])
-    affinity = model.sam.of_image(model.rgb(image), (250, 333), str(tmp_path / 'picture.png'))
-    monkeypatch.setattr(model.sam, 'of_image', lambda *_: affinity)
+    (affinity,) = model.sam.of_image(model.rgb(image), (250, 333), str(tmp_path / 'picture.png'))
+    monkeypatch.setattr(model.sam, 'of_image', lambda *_: (affinity,))
     (logits,) = pixel_logits([model], [image], [(250, 333)])[0]
     assert affinity.grid == tuple(stored['sam0_grid'].tolist())
     assert largest_difference(affinity.values[:, ::768], stored['sam0_v[:,::768]']) < 1e-5

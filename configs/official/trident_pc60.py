@@ -1,5 +1,5 @@
 _base_ = '../trident_pc60.py'
 
 protocol = 'official'
-model = dict(window=336, stride=224, prob_thd=0.15)
+model = dict(window=336, stride=224, prob_thd=0.15, refiner=dict(type='PromptedSAM'), confidence=0.15)
 test_dataloader = dict(dataset=dict(pipeline=_base_.pipelines['576']))

@@ -13,7 +13,7 @@ from argparse import ArgumentParser, Namespace
 from .arguments import add_data_root, add_import
 
 #: Helpers that find regions, by their names here.
-FINDERS = {'sam2': 'SAM2'}
+FINDERS = {'sam2': 'SAM2', 'mask2former': 'Mask2Former'}
 
 
 def add_arguments(parser: ArgumentParser) -> None:

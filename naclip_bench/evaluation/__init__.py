@@ -1,3 +1,3 @@
 """From labels to numbers that carry their proof."""
 
-from . import agreement, matched, metric, smoothed  # noqa: F401  (registered with mmseg)
+from . import agreement, boundary, matched, metric, smoothed  # noqa: F401  (registered with mmseg)

@@ -82,9 +82,10 @@ def _non_zero(counts: Tensor, classes: int) -> np.ndarray:
 
 
 def from_cells(images: Iterable[np.ndarray], classes: int) -> np.ndarray:
-    """The sum (C, C) int64 of images' matrices, given as cells."""
+    """The sum (C, C) int64 of images' matrices, given as cells; those of other classes do not count."""
     total = np.zeros((classes, classes), np.int64)
     for cells in images:
+        cells = cells[cells[:, 0] < classes]
         total[cells[:, 0], cells[:, 1]] += cells[:, 2]
     return total
 

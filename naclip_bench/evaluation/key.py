@@ -84,7 +84,7 @@ def key_parts(config: Config, method: TrainingFreeSegmentor, dataset: BaseDatase
             'tokenizer': tokenizer_name(backbone),
             'precision': backbone.precision,
             'device': backbone.device.type,
-            'counting': METRICS.get(config.test_evaluator.type).counting,
+            'counting': METRICS.build(config.test_evaluator).counting,
             'code': code_of(config, dataset)
             | foreign_digests([type(part) for part in (method, method.data_preprocessor, *helpers.values())]),
             'versions': _without(versions(modules), 'python'),

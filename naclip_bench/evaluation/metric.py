@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import BenchError
 from ..timing import STOPWATCH
-from .confusion import Scores, batch_cells, class_areas, from_cells
+from .confusion import Scores, batch_cells, class_areas, from_cells, mean_over
 from .journal import Finished, Journal
 
 
@@ -62,8 +62,19 @@ class ConfusionMetric(BaseMetric):
         return self.area_scores(class_areas(confusion))
 
     def counted(self, images: Sequence[np.ndarray], classes: int) -> list[np.ndarray]:
-        """Take from images' cells what :meth:`area_scores` is of: the cells themselves, unless a metric says more."""
-        return list(images)
+        """Take from images' cells what :meth:`area_scores` is of: those of the classes, unless a metric says more."""
+        return [cells[cells[:, 0] < classes] for cells in images]
+
+    def beside(self, images: Sequence[np.ndarray], classes: int) -> dict[str, np.ndarray]:
+        """Score images' cells in other ways: by name, a share (C,) for each class, NaN where there is none."""
+        return {}
+
+    def percent(self, images: Sequence[np.ndarray], classes: int) -> dict[str, float]:
+        """Every summary metric of images' cells x 100, not rounded; of what is beside, the mean over classes."""
+        found = self.scores(from_cells(images, classes)).percent()
+        for name, values in self.beside(images, classes).items():
+            found[f'm{name}'] = 100 * float(mean_over(values, ~np.isnan(values)))
+        return found
 
     def area_scores(self, areas: np.ndarray) -> Scores:
         """Score class areas (..., C, 3); see :func:`class_areas`."""
@@ -82,7 +93,7 @@ class ConfusionMetric(BaseMetric):
             self.images.update(part)
         if len(self.images) != size:
             raise BenchError(f'{len(self.images)} images were scored, but the dataset has {size}')
-        return self.scores(from_cells(self.images.values(), len(self.dataset_meta['classes']))).percent()
+        return self.percent([*self.images.values()], len(self.dataset_meta['classes']))
 
     def compute_metrics(self, results: list) -> dict:
         raise NotImplementedError('evaluate() scores the confusion matrices')

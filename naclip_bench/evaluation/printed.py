@@ -56,16 +56,17 @@ def print_scores(per_class: list[dict], metrics: dict[str, float | None]) -> Non
     """Print a row a class, and the summary metrics, in percent.
 
     Args:
-        per_class: each ``class``, ``IoU``, ``Acc`` and ``pixels``.
+        per_class: each ``class``, ``IoU``, ``Acc``, what a metric has beside, and ``pixels``.
         metrics: value by name.
     """
     console = screen()
     table = Table('class')
-    for name in ('IoU', 'Acc', 'pixels'):
+    names = [name for name in per_class[0] if name not in ('class', 'pixels')]
+    for name in (*names, 'pixels'):
         table.add_column(name, justify='right')
     for row in per_class:
         # Class names are text, whatever brackets are in them.
-        table.add_row(Text(row['class']), _percent(row['IoU']), _percent(row['Acc']), f'{row["pixels"]:,}')
+        table.add_row(Text(row['class']), *(_percent(row[name]) for name in names), f'{row["pixels"]:,}')
     print_whole(console, table)
     console.print('   '.join(f'[bold]{name} {_percent(value)}[/bold]' for name, value in metrics.items()))
 

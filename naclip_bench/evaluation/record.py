@@ -72,8 +72,9 @@ def result_record(
     config, backbone, vocabulary = leaf.config, method.backbone, method.vocabulary
     classes = tuple(dataset.metainfo['classes'])
     metric = METRICS.build(config.test_evaluator)
-    confusion = from_cells((entry.cells[name] for name in names), len(classes))
-    scores, truth = metric.scores(confusion), confusion.sum(1)
+    images = [entry.cells[name] for name in names]
+    confusion = from_cells(images, len(classes))
+    scores, truth, beside = metric.scores(confusion), confusion.sum(1), metric.beside(images, len(classes))
     last = entry.about['sessions'][-1]
     record = {
         'schema': SCHEMA,
@@ -91,11 +92,17 @@ def result_record(
             'limit': selection.limit,
             'subset': str(selection.subset) if selection.subset else None,
         },
-        'metrics': scores.percent(),
+        'metrics': metric.percent(images, len(classes)),
         'pixels': int(np.sum(truth)),
         'per_class': [
-            {'class': name, 'IoU': 100 * float(iou), 'Acc': 100 * float(accuracy), 'pixels': int(pixels)}
-            for name, iou, accuracy, pixels in zip(classes, scores.iou, scores.accuracy, truth, strict=True)
+            {
+                'class': name,
+                'IoU': 100 * float(scores.iou[index]),
+                'Acc': 100 * float(scores.accuracy[index]),
+                **{other: 100 * float(values[index]) for other, values in beside.items()},
+                'pixels': int(truth[index]),
+            }
+            for index, name in enumerate(classes)
         ],
         'settings': {
             'short_side': short_side(config),

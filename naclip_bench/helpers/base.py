@@ -32,11 +32,15 @@ class Affinity:
         grid: (h, w) places.
         values: (heads, h * w, d) what each place gives to others, in fp32.
         attention: gives the weights (h * w, h * w) of one head, in fp32; rows need not sum to 1.
+        inner: (h, w) pixels that the image has in the square that the model sees.
+        embedding: runs the rest of the model: what its decoder needs, (1, C, rows, columns) of the square.
     """
 
     grid: tuple[int, int]
     values: Tensor
     attention: Callable[[int], Tensor]
+    inner: tuple[int, int] = (0, 0)
+    embedding: Callable[[], Tensor] | None = None
 
 
 class Helper(nn.Module):
@@ -98,13 +102,16 @@ class Helper(nn.Module):
         """
         raise self._not_given('regions')
 
-    def of_image(self, image: Tensor, size: tuple[int, int], path: str | None = None) -> object:
+    def of_image(
+        self, image: Tensor, size: tuple[int, int], path: str | None = None, original: Tensor | None = None
+    ) -> object:
         """What a method needs of a whole image; told once an image, whatever its windows.
 
         Args:
             image: (3, h, w) RGB in 0..1, the image as methods have it; looked at where there is no file.
             size: (H, W) of the original image.
             path: of the original image; a name that is no file's says nothing, as that of an image drawn by code.
+            original: (3, H, W) RGB in 0..1, the original image where it has been read, which need not be as runs do.
 
         Raises:
             BenchError: the helper sees windows alone.

@@ -25,6 +25,9 @@ from .weights import load_weights, weights_file
 #: What a prompt's point is: of the object, or not of it.
 OBJECT, OTHER = 1, 0
 
+#: Boxes that go through the decoder together.
+TOGETHER = 16
+
 #: The prompt encoder's position embedding, which is the image's own.
 TIED = 'prompt_encoder.shared_embedding.positional_embedding'
 
@@ -67,6 +70,7 @@ class PromptedSAM(Helper):
         self.arch, self.random_weights, self.precision = 'sam', pretrained is None, precision
         self.sam.to(PRECISIONS[precision])
         self.side: int = self.sam.config.vision_config.image_size
+        self.width: int = self.sam.config.vision_config.hidden_size
         mean, deviation = (torch.tensor(part).view(3, 1, 1) for part in NAMED['imagenet'])
         self.register_buffer('_mean', mean, persistent=False)
         self.register_buffer('_deviation', deviation, persistent=False)
@@ -90,8 +94,10 @@ class PromptedSAM(Helper):
             find_model(pretrained, 'SAM')
 
     @torch.no_grad()
-    def of_image(self, image: Tensor, size: tuple[int, int], path: str | None = None) -> Prompts:
-        """What SAM knows of an image as methods have it, to be asked for masks; ``path`` is of no account."""
+    def of_image(
+        self, image: Tensor, size: tuple[int, int], path: str | None = None, original: Tensor | None = None
+    ) -> Prompts:
+        """What SAM knows of an image as methods have it, not of its original, to be asked for masks."""
         padded, inner = padded_square(image, self.side, self._mean, self._deviation)
         return Prompts(self, self.sam.get_image_embeddings(padded.to(self.sam.dtype)), tuple(image.shape[1:]), inner)
 
@@ -113,6 +119,44 @@ class Prompts:
         # One after the other: a point more that stands for none, as batches want, would change a mask.
         return torch.cat([self._mask(*prompt, size) for prompt in prompts])
 
+    @property
+    def map_side(self) -> int:
+        """Pixels along a side of a prompt that is a mask."""
+        return 4 * self._seen.shape[-1]
+
+    @torch.no_grad()
+    def boxed(self, boxes: Tensor, points: Tensor, maps: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Logits (K, H, W) in fp32 of one mask a box, and SAM's own estimate (K,) of its IoU.
+
+        Args:
+            boxes: (K, 4) left, top, right, bottom, in the image's pixels.
+            points: (K, 2) x and y of one of each object.
+            maps: (K, side, side) logits of SAM's square, its side :attr:`map_side`.
+            size: (H, W) of the masks.
+        """
+        scale = boxes.new_tensor([self._inner[1] / self.size[1], self._inner[0] / self.size[0]])
+        asked = zip(*(of.split(TOGETHER) for of in (boxes * scale.repeat(2), points * scale, maps)), strict=True)
+        logits, scores = zip(*(self._boxed(*of_some, size) for of_some in asked), strict=True)
+        return torch.cat(logits), torch.cat(scores)
+
+    def _boxed(self, boxes: Tensor, points: Tensor, maps: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        dtype = self._seen.dtype
+        found = self._helper.sam(
+            image_embeddings=self._seen.expand(len(boxes), -1, -1, -1),
+            input_points=points.to(dtype)[:, None, None],
+            input_labels=torch.full((len(boxes), 1, 1), OBJECT, dtype=torch.int32, device=boxes.device),
+            input_boxes=boxes.to(dtype)[:, None],
+            input_masks=maps.to(dtype)[:, None],
+            multimask_output=False,
+        )
+        return self._at(found.pred_masks[:, 0].float(), size), found.iou_scores[:, 0, 0].float()
+
+    def _at(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Logits (K, H, W) of the image at a size, of SAM's square at its own (K, 1, h, w)."""
+        logits = F.interpolate(logits, size=(self._helper.side,) * 2, mode='bilinear', align_corners=False)
+        logits = logits[..., : self._inner[0], : self._inner[1]]
+        return F.interpolate(logits, size=size, mode='bilinear', align_corners=False)[:, 0]
+
     def _mask(self, own: Tensor, others: Tensor, size: tuple[int, int]) -> Tensor:
         # SAM's sides are rounded each for itself.
         scale = own.new_tensor([self._inner[1] / self.size[1], self._inner[0] / self.size[0]])
@@ -123,10 +167,7 @@ class Prompts:
             input_labels=signs.to(self._seen.device)[None, None],
             multimask_output=False,
         )
-        logits = found.pred_masks[0].float()
-        logits = F.interpolate(logits, size=(self._helper.side,) * 2, mode='bilinear', align_corners=False)
-        logits = logits[..., : self._inner[0], : self._inner[1]]
-        return F.interpolate(logits, size=size, mode='bilinear', align_corners=False)[:, 0]
+        return self._at(found.pred_masks[0].float(), size)
 
 
 def _is_file(pretrained: str | Path) -> bool:

@@ -33,18 +33,20 @@ class RegionHelper(Helper):
 
     keeps = True
 
-    def of_image(self, image: Tensor, size: tuple[int, int], path: str | None = None) -> Tensor:
+    def of_image(
+        self, image: Tensor, size: tuple[int, int], path: str | None = None, original: Tensor | None = None
+    ) -> Tensor:
         """Region map (H, W) int64 of an image, of its original size where its file is known.
 
         Args:
             image: (3, h, w) RGB in 0..1, the image as methods have it; looked at where there is no file.
             size: (H, W) of the original image.
-            path: of the original image; a name that is no file's says nothing here, as that of an image drawn by code.
+            path, original: see :meth:`Helper.of_image`.
 
         Raises:
             BenchError: the image or its map cannot be read, or the map is of another size or has ids over 65535.
         """
-        original = read_rgb(path) if path is not None and Path(path).is_file() else image
+        original = original_of(image, path, original)
         kept = self._kept(original)
         found = _read(kept) if self.keeps else None
         if found is None:
@@ -104,7 +106,9 @@ class RegionFolder(RegionHelper):
             digest.update(f'{name}\0'.encode() + hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
 
-    def of_image(self, image: Tensor, size: tuple[int, int], path: str | None = None) -> Tensor:
+    def of_image(
+        self, image: Tensor, size: tuple[int, int], path: str | None = None, original: Tensor | None = None
+    ) -> Tensor:
         file = self._files.get(Path(path or '').stem)
         if file is None:
             raise BenchError(f'model.regions.folder: {self.folder} has no region map {Path(path or "?").stem}.png')
@@ -132,6 +136,13 @@ def check_regions(regions: Tensor, size: tuple[int, int], name: str) -> None:
         raise BenchError(
             f'the region map of {name} has ids from {regions.min()} to {regions.max()}, not 0 to {HIGHEST}'
         )
+
+
+def original_of(image: Tensor, path: str | None, original: Tensor | None) -> Tensor:
+    """The original of an image where it is known, or the image; see :meth:`Helper.of_image`."""
+    if original is not None:
+        return original
+    return read_rgb(path) if path is not None and Path(path).is_file() else image
 
 
 def read_rgb(path: str) -> Tensor:

@@ -19,7 +19,7 @@ from ..errors import BenchError
 from ..optional import needed
 from ..settings import checked
 from .base import Affinity, Helper, Look
-from .regions import read_rgb
+from .regions import original_of
 from .weights import load_weights, timm_weights
 
 
@@ -34,6 +34,7 @@ class SAM(Helper):
         arch: timm's name (``samvit_base_patch16``), or arguments of timm's ``VisionTransformerSAM``.
         pretrained: timm's tag (``sa1b``), the path of weights by timm's or the authors' names, or None for random ones.
         precision: ``fp32`` (the reference), ``bf16`` or ``fp16`` of the whole encoder.
+        halves: the left and the right half of an image are seen each for itself (Trident, Cityscapes).
     """
 
     modules = ('timm',)
@@ -44,6 +45,7 @@ class SAM(Helper):
         arch: str | dict = 'samvit_base_patch16',
         pretrained: str | Path | None = 'sa1b',
         precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32',
+        halves: bool = False,
     ) -> None:
         super().__init__()
         path = timm_weights(arch, pretrained)
@@ -53,6 +55,7 @@ class SAM(Helper):
         loaded = load_weights(self.encoder, path, called, 'sam.', _timm_names, _authors_name)
         self.weights_name = loaded.name if path is None or Path(str(pretrained)).suffix else str(pretrained)
         self.weights_hash, self.random_weights, self.precision = loaded.sha256, loaded.random, precision
+        self.halves = halves
         self.encoder.to(PRECISIONS[precision])
         self.patch: int = self.encoder.patch_embed.patch_size[0]
         self.side: int = self.encoder.patch_embed.img_size[0]
@@ -62,7 +65,7 @@ class SAM(Helper):
 
     @property
     def key(self) -> dict[str, object]:
-        return {**super().key, 'precision': self.precision}
+        return {**super().key, 'precision': self.precision, 'halves': self.halves}
 
     @classmethod
     def check(cls, settings: dict) -> None:
@@ -70,9 +73,11 @@ class SAM(Helper):
 
     def look(self, images: Tensor) -> Look:
         images = F.interpolate(images, size=(self.side,) * 2, mode='bilinear', align_corners=False)
-        before = self._before_last(images)
-        encoder = self.encoder
-        return SAMLook(encoder.neck(encoder.blocks[-1](before).permute(0, 3, 1, 2)).float())
+        return SAMLook(self._neck(self._before_last(images)))
+
+    def _neck(self, before: Tensor) -> Tensor:
+        """The encoder's output (N, C, rows, columns) in fp32, of the last block's input."""
+        return self.encoder.neck(self.encoder.blocks[-1](before).permute(0, 3, 1, 2)).float()
 
     def _before_last(self, images: Tensor) -> Tensor:
         """Tokens (N, 64, 64, C) before the last block, of images (N, 3, side, side) in 0..1; black where they end."""
@@ -82,13 +87,21 @@ class SAM(Helper):
             tokens = block(tokens)
         return tokens
 
-    def of_image(self, image: Tensor, size: tuple[int, int], path: str | None = None) -> Affinity:
-        """Affinity of the image in its original size, its sides rounded up to whole patches as Trident's code does."""
-        original = read_rgb(path) if path is not None and Path(path).is_file() else image
-        pixels = original.mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+    def of_image(
+        self, image: Tensor, size: tuple[int, int], path: str | None = None, original: Tensor | None = None
+    ) -> tuple[Affinity, ...]:
+        """Affinity of the image, or of its two halves: in its original size, sides rounded up to whole patches.
+
+        The rounding is Trident's code's.
+        """
+        pixels = original_of(image, path, original).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+        parts = halves_of(pixels.shape[1]) if self.halves else [slice(None)]
+        return tuple(self._affinity_of_pixels(pixels[:, part], image.device) for part in parts)
+
+    def _affinity_of_pixels(self, pixels: np.ndarray, device: torch.device) -> Affinity:
         height, width = (-(-side // self.patch) * self.patch for side in pixels.shape[:2])
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
-        return self.affinity(torch.from_numpy(pixels).permute(2, 0, 1).to(image.device) / 255)
+        return self.affinity(torch.from_numpy(pixels).permute(2, 0, 1).to(device) / 255)
 
     @torch.no_grad()
     def affinity(self, image: Tensor) -> Affinity:
@@ -112,7 +125,17 @@ class SAM(Helper):
                 ).view_as(scores)
             return scores[valid].float().softmax(-1)[:, valid]
 
-        return Affinity(grid, value[:, valid].float(), weights)
+        @torch.no_grad()
+        def embedding() -> Tensor:
+            return self._neck(tokens)
+
+        return Affinity(grid, value[:, valid].float(), weights, size, embedding)
+
+
+def halves_of(width: int) -> list[slice]:
+    """The left and the right half of so many columns, of one size; the middle one of an odd number is in both."""
+    half = -(-width // 2)
+    return [slice(0, half), slice(width - half, width)]
 
 
 def padded_square(image: Tensor, side: int, mean: Tensor, deviation: Tensor) -> tuple[Tensor, tuple[int, int]]:

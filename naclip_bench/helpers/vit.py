@@ -40,6 +40,7 @@ class ViT(Helper):
 
     Attributes:
         patch: side of a patch in pixels.
+        heads: of the last block.
     """
 
     modules = ('timm',)
@@ -61,6 +62,7 @@ class ViT(Helper):
         self.weights_hash, self.random_weights = loaded.sha256, loaded.random
         self.precision, self.positions = precision, positions
         self.patch: int = self.vit.patch_embed.patch_size[0]
+        self.heads: int = self.vit.blocks[-1].attn.num_heads
         # A copy in fp32, so that interpolation does not start from rounded values.
         trained = None if self.vit.pos_embed is None else self.vit.pos_embed.detach().clone()[0]
         self.register_buffer('_trained_positions', trained, persistent=False)

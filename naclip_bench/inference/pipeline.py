@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from mmseg.structures import SegDataSample
 from torch import Tensor
@@ -103,6 +104,7 @@ def pixel_logits(
     sizes: Sequence[tuple[int, int]],
     tell: Callable[[float], None] = lambda share: None,
     paths: Sequence[str | None] | None = None,
+    originals: Sequence[np.ndarray | None] | None = None,
 ) -> list[list[Logits]]:
     """Logits of images at the original ``sizes``, refined where a member's config says so; a list for each member.
 
@@ -115,16 +117,18 @@ def pixel_logits(
         sizes: (H, W) of the original images.
         tell: told of each part of the windows, over all members, that is done; the parts add up to 1.
         paths: files of the original images, where they are known: region maps are of these.
+        originals: (H, W, 3) RGB uint8, the original images where they have been read: region maps are of these, then.
     """
     results: list[list[Logits]] = [[] for _ in members]
     near: dict[Hashable, list[object]] = {}
     paths = [None] * len(images) if paths is None else paths
+    originals = [None] * len(images) if originals is None else originals
     whole: dict[Helper, list[object]] = {}
     for member in members:
         for helper in (member.helpers[name] for name in WHOLE if name in member.helpers):
             if helper not in whole:
                 with STOPWATCH.stage('helper', member.backbone.device):
-                    of_images = zip(map(member.rgb, images), sizes, paths, strict=True)
+                    of_images = zip(map(member.rgb, images), sizes, paths, map(_pixels, originals), strict=True)
                     whole[helper] = [helper.of_image(*of_image) for of_image in of_images]
     alike: dict[tuple, list[int]] = defaultdict(list)
     for index, member in enumerate(members):
@@ -217,7 +221,7 @@ def segment(
 
     Args:
         members, images, tell: see :func:`pixel_logits`.
-        samples: say the original sizes, and what the images are called.
+        samples: say the original sizes, and what the images are called; the originals themselves, where they are read.
         look: shown each member's logits of each image, by their places, once labels are decided.
 
     Raises:
@@ -226,6 +230,7 @@ def segment(
     """
     sizes = [tuple(sample.ori_shape[:2]) for sample in samples]
     paths = [sample.get('img_path') for sample in samples]
+    originals = [sample.get('original') for sample in samples]
     patch = max(member.backbone.patch for member in members)
     for image, sample, size in zip(images, samples, sizes, strict=True):
         height, width = image.shape[-2:]
@@ -236,7 +241,8 @@ def segment(
             )
     try:
         labels: list[list[Tensor]] = []
-        for member, of_member in zip(members, pixel_logits(members, images, sizes, tell, paths), strict=True):
+        of_members = pixel_logits(members, images, sizes, tell, paths, originals)
+        for member, of_member in zip(members, of_members, strict=True):
             labels.append([member.decide(logits) for logits in of_member])
             for index, logits in enumerate(of_member):
                 look(len(labels) - 1, index, logits)
@@ -263,6 +269,11 @@ def segment(
 def _nearest(regions: Tensor, size: tuple[int, int]) -> Tensor:
     """A region map (H, W) at another size, (1, h, w); in fp64, where every id has a value of its own."""
     return F.interpolate(regions[None, None].double(), size=size, mode='nearest')[0].long()
+
+
+def _pixels(original: np.ndarray | None) -> Tensor | None:
+    """An original image (H, W, 3) as helpers take it: (3, H, W) in 0..1."""
+    return None if original is None else torch.from_numpy(np.ascontiguousarray(original)).permute(2, 0, 1) / 255
 
 
 def _name(sample: SegDataSample) -> str:

@@ -147,7 +147,9 @@ def _plain(
 ) -> None:
     members = [segmenter.member for segmenter in segmenters]
     inputs = _normalized(members[0], [model_input(segmenters[0], picture.image) for picture in pictures])
-    samples = [SegDataSample(metainfo=dict(ori_shape=picture.size, img_path=picture.name)) for picture in pictures]
+    # Read here, upright and on white; a file may be read otherwise elsewhere.
+    known = [dict(ori_shape=of.size, img_path=of.name, original=of.image[:]) for of in pictures]
+    samples = [SegDataSample(metainfo=of) for of in known]
 
     def look(member: int, image: int, logits: object) -> None:
         asked[member * len(pictures) + image].soften(logits)

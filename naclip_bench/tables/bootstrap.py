@@ -44,7 +44,7 @@ class Images:
 
     def __init__(self, leaf: Leaf, result: Result) -> None:
         self.names = sorted(result.cells)
-        self._metric = METRICS.get(leaf.config.test_evaluator.type)()
+        self._metric = METRICS.build(leaf.config.test_evaluator)
         cells = [result.cells[name] for name in self.names]
         self.areas = image_areas(self._metric.counted(cells, result.classes), result.classes)
 

@@ -1,4 +1,4 @@
-"""Trident without SAM's refinement (ICCV 2025)."""
+"""Trident (ICCV 2025); SAM's refinement of the labels is the authors' (official)."""
 
 model = dict(
     type='Trident',

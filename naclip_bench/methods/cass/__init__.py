@@ -1,0 +1,5 @@
+"""CASS."""
+
+from .method import CASS
+
+__all__ = ['CASS']

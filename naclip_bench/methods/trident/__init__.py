@@ -1,0 +1,5 @@
+"""Trident."""
+
+from .method import Trident
+
+__all__ = ['Trident']

@@ -24,7 +24,18 @@ TOOLS = CONFIGS.parent / 'tools'
 TOOL_OF = {
     **{
         command: command
-        for command in ('test', 'reproduce', 'regress', 'list', 'figure', 'attention', 'learn', 'benchmark', 'config')
+        for command in (
+            'test',
+            'reproduce',
+            'sweep',
+            'regress',
+            'list',
+            'figure',
+            'attention',
+            'learn',
+            'benchmark',
+            'config',
+        )
     },
     'segment': 'segment',
     'regions': 'regions',

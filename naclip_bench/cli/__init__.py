@@ -19,6 +19,7 @@ COMMANDS = {
     'segment': 'segment',
     'test': 'test',
     'reproduce': 'reproduce',
+    'sweep': 'sweep',
     'regress': 'regress',
     'list': 'list',
     'data prepare': 'data_prepare',

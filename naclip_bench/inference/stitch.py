@@ -9,15 +9,18 @@ made unless someone asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from .windows import Windows
+
+T = TypeVar('T')
 
 #: Elements of a block of logits: on a CPU one that stays in its cache, on an accelerator one that fills it.
 BLOCK_ELEMENTS = {'cpu': 2**20, 'cuda': 2**27}
@@ -94,7 +97,21 @@ def side_bands(side: Side, band: int, device: torch.device) -> list[tuple[slice,
     return bands
 
 
-class PixelLogits:
+class Shared:
+    """What several methods look at, and what they have computed from it; see :meth:`once`."""
+
+    @cached_property
+    def computed(self) -> dict[Hashable, object]:
+        return {}
+
+    def once(self, what: Hashable, compute: Callable[[], T]) -> T:
+        """What ``compute`` gives, computed by the first method that asks; to be read only."""
+        if what not in self.computed:
+            self.computed[what] = compute()
+        return self.computed[what]
+
+
+class PixelLogits(Shared):
     """Logits of every query at every pixel of one image, computed block by block when they are needed.
 
     Args:

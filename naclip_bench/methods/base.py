@@ -342,7 +342,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
             data_samples = [SegDataSample(metainfo=dict(ori_shape=tuple(image.shape[-2:]))) for image in inputs]
         labels = segment([self], inputs, data_samples)[0]
         for sample, label in zip(data_samples, labels, strict=True):
-            sample.pred_sem_seg = PixelData(data=label[None])
+            sample.pred_sem_seg = PixelData(data=label[None].long())
         return data_samples
 
     def encode_decode(self, inputs: Sequence[Tensor], data_samples: list[SegDataSample]) -> list[Tensor]:

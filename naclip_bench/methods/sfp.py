@@ -34,9 +34,18 @@ from torch.nn import functional as F
 from ..backbones import Trunk, attend
 from .base import TrainingFreeSegmentor
 from .last_block import unit_values
-from .scclip import ALIKE, CLS_WEIGHT, LEVELS, MIDDLE, SHALLOW, aggregated, neighbor_means, similarity
+from .scclip import (
+    ALIKE,
+    CLS_WEIGHT,
+    LEVELS,
+    MIDDLE,
+    SHALLOW,
+    aggregated,
+    neighbor_means,
+    similarity,
+    similarity_attention,
+)
 from .scclip import outliers as local_outliers
-from .scclip import similarity_attention
 
 #: Outliers of a window, at most, by attention or norm.
 MOST = 10

@@ -100,7 +100,7 @@ def make_plan(tables: Sequence[TableSpec], options: Options) -> Plan:
                     cell.closed_form = float(row.closed_form(paper))
                 elif row.config is not None and row.config.format(dataset=dataset) in known:
                     name = row.config.format(dataset=dataset)
-                    cell.leaves = tuple(_leaf(name, run, options, leaves) for run in row.runs_on(dataset))
+                    cell.leaves = tuple(leaf_of(name, run, options, leaves) for run in row.runs_on(dataset))
                 if cell.paper is not None or cell.leaves:
                     cells.append(cell)
     return Plan(cells, passes_of(leaves.values()), {table.key: table for table in tables})
@@ -128,7 +128,8 @@ def _wanted_rows(tables: Sequence[TableSpec], options: Options) -> set[Row] | No
     return wanted
 
 
-def _leaf(name: str, changed: dict[str, object], options: Options, leaves: dict[str, Leaf]) -> Leaf:
+def leaf_of(name: str, changed: dict[str, object], options: Options, leaves: dict[str, Leaf]) -> Leaf:
+    """A config with settings changed in it, as one of ``leaves``, to which it is added where it is new."""
     overrides = {**changed, **options.cfg_options}
     config = load_config(name, options.data_root, options.pretrained, options.precision, overrides)
     content = json.dumps(

@@ -26,6 +26,7 @@ MARKS = {
     'S': 'some of the images, not the benchmark',
     'P': 'the vision tower in bf16 or fp16; fp32 is the reference',
     'C': "weights or settings of the command line, not the row's own",
+    'T': 'swept on images that are scored: a setting chosen by them is no result',
 }
 
 #: Settings that decide how fast a run is, and no number.

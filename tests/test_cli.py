@@ -38,6 +38,7 @@ TOOL_OF = {
         )
     },
     'segment': 'segment',
+    'sweep': 'sweep',
     'regions': 'regions',
     **{'data prepare': 'prepare_data', 'data check': 'check_data', 'data subset': 'make_subset'},
     **{'draw methods': 'draw_methods', 'draw materials': 'draw_materials'},

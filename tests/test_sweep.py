@@ -158,8 +158,6 @@ def test_a_class_without_words():
     assert (len(vocabulary), vocabulary.classes[0], int(vocabulary.query_class[0])) == (21, [], 1)
     assert vocabulary.queries == Vocabulary('voc21').queries[26:]
     assert printed_names('none_voc21')[:2] == ('background', 'aeroplane')
-    with pytest.raises(BenchError, match='empty name'):
-        Vocabulary.of_words(['boat', ''])
     # Behind the first line it is a word like any other, and so it is alone.
     assert Vocabulary.of_words(['boat', '-']).classes[1] == ['-']
     assert Vocabulary.of_words(['-']).classes == [['-']]

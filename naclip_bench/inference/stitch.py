@@ -10,7 +10,8 @@ made unless someone asks for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TypeVar
 
@@ -138,6 +139,14 @@ class PixelLogits(Shared):
     @property
     def device(self) -> torch.device:
         return self._patches.device
+
+    def of_model(self) -> PixelLogits:
+        """The same at the size of the image that the windows were cut from."""
+        found = copy(self)
+        found.computed = {}
+        found._down, found._across = (replace(side, to=side.size) for side in (self._down, self._across))
+        found.size = (self._down.size, self._across.size)
+        return found
 
     def _wide(self, queries: slice) -> Tensor:
         """Logits (patch rows, q * W): at the image's columns, not yet at its rows."""

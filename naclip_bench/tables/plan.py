@@ -28,6 +28,7 @@ class Options:
         datasets: only these datasets; None: all of a table.
         rows: only rows that are called so (see :meth:`TableSpec.calls`), or where no row is, those whose names hold one
             of these; None: all.
+        refine: refinements by name, each of which makes a column more of every dataset.
         limit, subset: see :class:`Selection`.
     """
 
@@ -39,6 +40,7 @@ class Options:
     cfg_options: dict[str, object] = field(default_factory=dict)
     limit: int | None = None
     subset: Path | None = None
+    refine: tuple[str, ...] = ()
 
     @property
     def selection(self) -> Selection:
@@ -51,6 +53,7 @@ class Cell:
 
     Attributes:
         leaves: what is run for it; the value is the mean over several.
+        refine: of a column that is refined: by what.
     """
 
     table: str
@@ -60,6 +63,16 @@ class Cell:
     paper: Value | None
     leaves: tuple[Leaf, ...] = ()
     closed_form: float | None = None
+    refine: str = ''
+
+    @property
+    def column(self) -> str:
+        return column_of(self.dataset, self.refine)
+
+
+def column_of(dataset: str, refine: str) -> str:
+    """What a column is called: ``voc21``, ``voc21 + PAMR``."""
+    return f'{dataset} + {refine}' if refine else dataset
 
 
 @dataclass
@@ -103,6 +116,11 @@ def make_plan(tables: Sequence[TableSpec], options: Options) -> Plan:
                     cell.leaves = tuple(leaf_of(name, run, options, leaves) for run in row.runs_on(dataset))
                 if cell.paper is not None or cell.leaves:
                     cells.append(cell)
+                # Accuracy of tokens is of no pixels that could be refined.
+                for kind in options.refine if cell.leaves and metric != 'accuracy' else ():
+                    runs = [{**run, 'model.refine.type': kind} for run in row.runs_on(dataset)]
+                    refined = tuple(leaf_of(name, run, options, leaves) for run in runs)
+                    cells.append(Cell(table.key, row, dataset, metric, None, refined, refine=kind))
     return Plan(cells, passes_of(leaves.values()), {table.key: table for table in tables})
 
 

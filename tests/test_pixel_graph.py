@@ -71,7 +71,7 @@ def test_out_of_memory_says_what_to_lower(monkeypatch):
 
     monkeypatch.setattr(module, 'pixel_graph', fail)
     with pytest.raises(
-        BenchError, match='PixelGraph ran out of memory on an image of 64x96; lower model.refine.radius'
+        BenchError, match=r'PixelGraph ran out of memory on an image of 64x96; lower model\.refine\.radius'
     ):
         build(refine=GRAPH)([random_image(64, 96)[0]], None, mode='predict')
 
@@ -117,3 +117,13 @@ def test_methods_times_weights_plan():
     assert {len(pass_.leaves) for pass_ in plan.passes} == {8}
     of_naclip = {leaf.config.model.backbone.pretrained for leaf in plan.leaves if leaf.config.model.type == 'NACLIP'}
     assert {'openai', 'laion2b_s34b_b88k', 'datacomp_xl_s13b_b90k', 'dfn2b', 'metaclip_fullcc'} == of_naclip
+
+
+def test_what_no_refinement_can_stand_behind_has_no_column():
+    """CLIPtrase's vote on labels, and tokens."""
+    tables = [find_table('cliptrase/table2'), find_table('gclip/table5')]
+    plan = make_plan(tables, Options(refine=('PAMR',)))
+    assert not any(cell.refine for cell in plan.cells if cell.metric == 'accuracy')
+    assert not any(
+        leaf.config.model.get('vote') == 'labels' and leaf.config.model.get('refine') for leaf in plan.leaves
+    )

@@ -201,6 +201,11 @@ class TrainingFreeSegmentor(BaseSegmentor):
             block.add_(tokens)
         return tokens
 
+    @classmethod
+    def can_be_refined(cls, settings: Mapping[str, object]) -> bool:
+        """Whether the method, with these settings, lets a refinement stand behind it; yes, unless a paper says more."""
+        return True
+
     @property
     def helpers(self) -> dict[str, Helper]:
         """The frozen models beside CLIP, by the settings that they are."""

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mmseg.registry import MODELS
+
 from ..configuration import config_names, load_config
 from ..errors import BenchError, did_you_mean
 from ..evaluation.leaf import Leaf, Selection
@@ -116,12 +118,24 @@ def make_plan(tables: Sequence[TableSpec], options: Options) -> Plan:
                     cell.leaves = tuple(leaf_of(name, run, options, leaves) for run in row.runs_on(dataset))
                 if cell.paper is not None or cell.leaves:
                     cells.append(cell)
-                # Accuracy of tokens is of no pixels that could be refined.
-                for kind in options.refine if cell.leaves and metric != 'accuracy' else ():
-                    runs = [{**run, 'model.refine.type': kind} for run in row.runs_on(dataset)]
-                    refined = tuple(leaf_of(name, run, options, leaves) for run in runs)
-                    cells.append(Cell(table.key, row, dataset, metric, None, refined, refine=kind))
+                if all(map(_can_be_refined, cell.leaves)):
+                    cells += [_refined(cell, kind, options, leaves) for kind in options.refine if cell.leaves]
     return Plan(cells, passes_of(leaves.values()), {table.key: table for table in tables})
+
+
+def _can_be_refined(leaf: Leaf) -> bool:
+    return MODELS.get(leaf.config.model.type).can_be_refined(leaf.config.model)
+
+
+def _refined(cell: Cell, kind: str, options: Options, leaves: dict[str, Leaf]) -> Cell:
+    """The cell beside one, refined by ``kind``, with its defaults where the config itself has none of that kind."""
+    runs = [
+        {key: value for key, value in run.items() if not f'{key}.'.startswith('model.refine.')}
+        for run in cell.row.runs_on(cell.dataset)
+    ]
+    name = cell.row.config.format(dataset=cell.dataset)
+    refined = (leaf_of(name, {**run, 'model.refine.type': kind}, options, leaves) for run in runs)
+    return Cell(cell.table, cell.row, cell.dataset, cell.metric, None, tuple(refined), refine=kind)
 
 
 def _check_datasets(tables: Sequence[TableSpec], options: Options) -> None:

@@ -143,7 +143,9 @@ def make_sweep(name: str, config: Config, axes: Sequence[Axis], options: Options
         rows.append(Row(f'{along.name}={chosen[along]}', conditions, overrides=changed))
         leaf = leaf_of(name, changed, options, leaves)
         cells.append(Cell('own/sweep', rows[-1], config.dataset, 'mIoU', None, (leaf,)))
-    title = f'{name if name in config_names() else Path(name).stem} over {", ".join(axis.name for axis in axes)}'
+    title = (
+        f'sweep of {name if name in config_names() else Path(name).stem} over {", ".join(axis.name for axis in axes)}'
+    )
     spec = TableSpec('own/sweep', title, tuple(rows), (config.dataset,), mean=False)
     return Plan(cells, passes_of(leaves.values()), {spec.key: spec})
 

@@ -1,7 +1,8 @@
 """From a class-name file to queries.
 
 A line is a class; its synonyms, separated by ", ", are queries of their own. All queries compete in one softmax, and a
-class gets the highest probability among its queries.
+class gets the highest probability among its queries. A first line that is "-" alone is a class without words: a pixel
+is of it only where a threshold takes the others away.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         'this is one {} in the scene.',
     ),
 }
+
+#: What stands for the words of a first class that has none, and what such a class is called.
+WORDLESS, NAMELESS = '-', 'background'
 
 #: Texts to token ids (N, context_length), as open_clip's tokenizers do.
 Tokenizer = Callable[[list[str]], torch.Tensor]
@@ -101,6 +105,8 @@ class Vocabulary:
             if not line.strip() or any(not word.strip() for word in line.split(', ')):
                 raise BenchError(f'class names: line {number} of {path} has an empty name; write one class a line')
         self.classes: list[list[str]] = [line.split(', ') for line in lines]
+        if lines[0] == WORDLESS and len(lines) > 1:
+            self.classes[0] = []
         words = [(word, index) for index, synonyms in enumerate(self.classes) for word in synonyms]
         first_class: dict[str, int] = {}
         for word, index in words:
@@ -180,5 +186,6 @@ def printed_names(class_names: str) -> tuple[str, ...]:
 
 def names_of(classes: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """Do what :func:`printed_names` does, of classes given by their synonyms."""
+    classes = [synonyms or (NAMELESS,) for synonyms in classes]
     begins = Counter(synonyms[0] for synonyms in classes)
     return tuple(synonyms[0] if begins[synonyms[0]] == 1 else ', '.join(synonyms) for synonyms in classes)

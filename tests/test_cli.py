@@ -25,10 +25,22 @@ TOOLS = CONFIGS.parent / 'tools'
 TOOL_OF = {
     **{
         command: command
-        for command in ('test', 'reproduce', 'regress', 'list', 'figure', 'attention', 'learn', 'benchmark', 'config')
+        for command in (
+            'test',
+            'reproduce',
+            'sweep',
+            'regress',
+            'list',
+            'figure',
+            'attention',
+            'learn',
+            'benchmark',
+            'config',
+        )
     },
     'segment': 'segment',
     'demo': 'demo',
+    'sweep': 'sweep',
     'regions': 'regions',
     **{'data prepare': 'prepare_data', 'data check': 'check_data', 'data subset': 'make_subset'},
     **{'draw methods': 'draw_methods', 'draw materials': 'draw_materials'},

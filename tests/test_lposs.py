@@ -10,9 +10,10 @@ from mmseg.structures import SegDataSample
 from scipy.sparse.linalg import cg
 from torch.nn import functional as F
 
+from naclip_bench.inference.propagation import conjugate_gradients, pixel_graph, propagated, to_lab
 from naclip_bench.inference.windows import Windows
 from naclip_bench.methods.lposs import method
-from naclip_bench.methods.lposs.graph import conjugate_gradients, node_graph, pixel_graph, propagated, to_lab
+from naclip_bench.methods.lposs.graph import node_graph
 from naclip_bench.methods.lposs.method import highest_of_class, node_places
 from naclip_bench.segment.running import _why_whole
 

@@ -15,7 +15,7 @@ pipelines = {
         dict(type='LoadMask'),
         dict(type='PackSegInputs', meta_keys=('img_path', 'ori_shape', 'sample_idx')),
     ]
-    for side in ('336', '448', '560', '576', '688')
+    for side in ('336', '384', '448', '560', '576', '688')
 }
 
 test_dataloader = dict(

@@ -20,6 +20,7 @@ COMMANDS = {
     'demo': 'demo',
     'test': 'test',
     'reproduce': 'reproduce',
+    'sweep': 'sweep',
     'regress': 'regress',
     'list': 'list',
     'data prepare': 'data_prepare',

@@ -114,12 +114,15 @@ def settings_of(arguments: Namespace) -> tuple[str | None, str | None, str | Non
     return arguments.data_root, arguments.pretrained, arguments.precision, arguments.cfg_options
 
 
-def options_of(arguments: Namespace, datasets: Sequence[str] | None, rows: Sequence[str] | None) -> Options:
+def options_of(
+    arguments: Namespace, datasets: Sequence[str] | None, rows: Sequence[str] | None, refine: Sequence[str] = ()
+) -> Options:
     """What a plan of tables is to hold, as a command line asks for it."""
     from ..tables.plan import Options
 
     data_root, pretrained, precision, settings = settings_of(arguments)
-    return Options(datasets, rows, data_root, pretrained, precision, settings or {}, arguments.limit, arguments.subset)
+    limit, subset = arguments.limit, arguments.subset
+    return Options(datasets, rows, data_root, pretrained, precision, settings or {}, limit, subset, tuple(refine))
 
 
 def config_of(arguments: Namespace) -> tuple[str, Config]:

@@ -30,6 +30,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add('--datasets', nargs='+', metavar='NAME', help='only these datasets')
     add('--rows', nargs='+', metavar='ROW', help='only these rows: by name, name and settings, or a part of the name')
+    add(
+        '--refine',
+        nargs='+',
+        default=[],
+        metavar='NAME',
+        help='a column more of each dataset, refined: PAMR, DenseCRF, PixelGraph',
+    )
     add_part(parser)
     add_data_root(parser)
     add_model_arguments(parser)
@@ -75,7 +82,7 @@ def main(arguments: Namespace) -> int:
     tables = [with_rows(table, arguments.add_row) for table in tables]
     if not tables:
         raise BenchError('name a table, or give --method and --dataset')
-    options = options_of(arguments, arguments.datasets, arguments.rows)
+    options = options_of(arguments, arguments.datasets, arguments.rows, arguments.refine)
     plan = make_plan(tables, options)
     rows = find_rows(plan, arguments.compare) if arguments.compare else None
     beside = find_row(plan, arguments.cost_beside) if arguments.cost_beside else None

@@ -14,6 +14,7 @@ from ..evaluation.overlay import blend
 from ..inference.pipeline import segment
 from ..methods.base import TrainingFreeSegmentor
 from ..palette import colors_of_names
+from ..vocabulary import names_of
 from .canvas import TEXT, bare, new_figure, swatches
 from .picture import Picture, normalized, weights_of
 
@@ -64,7 +65,7 @@ def draw_sheet(rows: Sequence[Row], member: TrainingFreeSegmentor) -> Figure:
         rows: of the images.
         member: one of the methods, for its class names and weights.
     """
-    clip, names = member.backbone, [words[0] for words in member.vocabulary.classes]
+    clip, names = member.backbone, names_of(member.vocabulary.classes)
     colors = colors_of_names(names)
     titles = list(dict.fromkeys(title for row in rows for title in row.labels))
     shapes = [row.picture.image.shape[0] / row.picture.image.shape[1] for row in rows]

@@ -9,6 +9,7 @@ the probabilities nor a classes x queries product are ever made.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,8 +40,16 @@ def decide(
         area_thd: foreground classes that win no more than this share of all foreground pixels are taken out of the
             decision, though not out of the softmax (SCLIP's ``area_thd``). None: off.
     """
-    allowed = allowed_queries(logits, query_class, multiplicity, scale, area_thd)
-    return _labels(logits, query_class, multiplicity, scale, prob_thd, allowed)
+    limited = isinstance(prob_thd, Tensor) or prob_thd > 0
+
+    def compute() -> tuple[Winners, Tensor, Tensor]:
+        allowed = allowed_queries(logits, query_class, multiplicity, scale, area_thd)
+        # The tensors too, as long as their ids stand for them.
+        return _winners(logits, query_class, multiplicity, scale, allowed, limited), query_class, multiplicity
+
+    # All thresholds are decided from one map.
+    winners, *_ = logits.once(('winners', id(query_class), id(multiplicity), scale, area_thd, limited), compute)
+    return winners.above(prob_thd) if limited else winners.labels
 
 
 def allowed_queries(
@@ -49,7 +58,7 @@ def allowed_queries(
     """Queries (Q,) bool whose classes ``area_thd`` leaves in the decision; None where it is off. See :func:`decide`."""
     if area_thd is None:
         return None
-    labels = _labels(logits, query_class, multiplicity, scale, 0.0, None)
+    labels = _winners(logits, query_class, multiplicity, scale, None, limited=False).labels
     area = torch.bincount(labels.flatten().clamp(min=0), minlength=int(query_class[-1]) + 1)
     area[0] = 0
     keep = area > area_thd * area.sum()
@@ -57,17 +66,33 @@ def allowed_queries(
     return keep[query_class]
 
 
-def _labels(
+class Winners(NamedTuple):
+    """The class of the highest logit of each pixel.
+
+    Attributes:
+        labels: (H, W) int64, :data:`NOT_FINITE` where logits are not.
+        probability: (H, W) fp32 of that class; None where no threshold asks for it.
+    """
+
+    labels: Tensor
+    probability: Tensor | None
+
+    def above(self, prob_thd: float | Tensor) -> Tensor:
+        """Labels (H, W) where what is less probable than ``prob_thd``, one or (C,), is class 0."""
+        least = prob_thd[self.labels.clamp(min=0)] if isinstance(prob_thd, Tensor) else prob_thd
+        return self.labels.masked_fill((self.probability < least) & (self.labels != NOT_FINITE), 0)
+
+
+def _winners(
     logits: PixelLogits,
     query_class: Tensor,
     multiplicity: Tensor,
     scale: float,
-    prob_thd: float | Tensor,
     allowed: Tensor | None,
-) -> Tensor:
+    limited: bool,
+) -> Winners:
     labels = torch.empty(logits.size, dtype=torch.int64, device=logits.device)
-    a_class = isinstance(prob_thd, Tensor)
-    limited = a_class or prob_thd > 0
+    probability = torch.empty(logits.size, device=logits.device) if limited else None
     # Powers of two cost a third of powers of e.
     scale = scale * math.log2(math.e)
     for rows, blocks in logits.regions():
@@ -92,9 +117,7 @@ def _labels(
                     total = total * ((top - new_top) * scale).exp2()
                     total += block_total * ((block_top - new_top) * scale).exp2()
                     top = new_top
-        band = query_class[winner]
         if limited:
-            probability = ((best - top) * scale).exp2() / total
-            band = band.masked_fill(probability < (prob_thd[band] if a_class else prob_thd), 0)
-        labels[rows] = band.masked_fill(~best.isfinite(), NOT_FINITE)
-    return labels
+            probability[rows] = ((best - top) * scale).exp2() / total
+        labels[rows] = query_class[winner].masked_fill(~best.isfinite(), NOT_FINITE)
+    return Winners(labels, probability)

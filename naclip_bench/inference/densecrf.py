@@ -157,7 +157,7 @@ class FieldLogits:
 
     def __init__(self, logits: PixelLogits, appearance: Kernel) -> None:
         self.unrefined, self.appearance = logits, appearance
-        self.size, self.queries, self.device = logits.size, logits.queries, logits.device
+        self.size, self.queries, self.device, self.notes = logits.size, logits.queries, logits.device, logits.notes
 
     def full(self) -> NoReturn:
         """Refuse: the field refines the probabilities of classes.

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ..settings import Count, Counts, checked
 from .refinement import VECTOR, Refinement, lower_chunk
-from .stitch import PixelLogits
+from .stitch import PixelLogits, Shared
 
 #: The eight neighbors in row-major order, without the center.
 NEIGHBORS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
@@ -113,7 +113,7 @@ def neighbor_index(size: tuple[int, int], dilations: Sequence[int], device: torc
     return (rows[:, None] * size[1] + columns).flatten(0, 1)
 
 
-class RefinedLogits:
+class RefinedLogits(Shared):
     """Logits after PAMR, computed a chunk of queries at a time; used like :class:`PixelLogits`."""
 
     def __init__(self, logits: PixelLogits, settings: PAMR, near: Neighborhood) -> None:

@@ -195,16 +195,19 @@ def _pixel_logits_of_like(
             of_images[key].append(member.image_logits(logits, notes, windows, tuple(size), image, own))
             first_window += len(windows)
     results: list[list[Logits]] = []
+    refined: dict[Hashable, list[Logits]] = {}
     for member, key in zip(members, keys, strict=True):
         logits, refine = of_images[key], member.refine
-        if refine is not None:
+        if (key, refine) in refined:
+            logits = refined[key, refine]
+        elif refine is not None:
             with STOPWATCH.stage('refine', device):
                 # Without what else may be beside them, a mask.
                 colors = [image[:3] for image in images]
                 if refine.image_key not in near:
                     of_sizes = zip(colors, sizes, strict=True)
                     near[refine.image_key] = [refine.neighborhood(image, tuple(size)) for image, size in of_sizes]
-                logits = list(map(refine, logits, colors, near[refine.image_key]))
+                logits = refined[key, refine] = list(map(refine, logits, colors, near[refine.image_key]))
         results.append(logits)
     return results
 
@@ -217,7 +220,7 @@ def segment(
     tell: Callable[[float], None] = lambda share: None,
     look: Callable[[int, int, Logits], None] = lambda member, image, logits: None,
 ) -> list[list[Tensor]]:
-    """Segment images: labels (H, W) int64 of each at its original size; a list for each member.
+    """Segment images: labels (H, W) int16 of each at its original size; a list for each member.
 
     Args:
         members, images, tell: see :func:`pixel_logits`.
@@ -240,12 +243,15 @@ def segment(
                 f'patch of {patch}; leave it out of the list, or resize to more in the pipeline'
             )
     try:
-        labels: list[list[Tensor]] = []
+        labels: list[list[Tensor]] = [[] for _ in members]
         of_members = pixel_logits(members, images, sizes, tell, paths, originals)
-        for member, of_member in zip(members, of_members, strict=True):
-            labels.append([member.decide(logits) for logits in of_member])
-            for index, logits in enumerate(of_member):
-                look(len(labels) - 1, index, logits)
+        # Image by image, so that what members share of one is gone before the next.
+        for index in range(len(images)):
+            for place, member in enumerate(members):
+                labels[place].append(member.decide(of_members[place][index]).short())
+                look(place, index, of_members[place][index])
+            for of_member in of_members:
+                of_member[index] = None
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

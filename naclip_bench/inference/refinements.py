@@ -9,9 +9,10 @@ from torch import nn
 from ..errors import BenchError, did_you_mean
 from .densecrf import DenseCRF
 from .pamr import PAMR
+from .pixel_graph import PixelGraph
 from .refinement import Refinement
 
-REFINEMENTS: dict[str, type[Refinement]] = {'PAMR': PAMR, 'DenseCRF': DenseCRF}
+REFINEMENTS: dict[str, type[Refinement]] = {'PAMR': PAMR, 'DenseCRF': DenseCRF, 'PixelGraph': PixelGraph}
 
 
 def refinement_type(settings: Mapping[str, object]) -> type[Refinement]:
@@ -30,7 +31,7 @@ def build_refinement(settings: Mapping[str, object], preprocessor: nn.Module) ->
     """Build a refinement of its settings.
 
     Args:
-        preprocessor: what normalizes the images. DenseCRF measures colors from 0 to 255, and asks it for ``mean`` and
+        preprocessor: what normalizes the images. DenseCRF and PixelGraph measure colors, and ask it for ``mean`` and
             ``std``.
 
     Raises:
@@ -38,10 +39,10 @@ def build_refinement(settings: Mapping[str, object], preprocessor: nn.Module) ->
     """
     kind = refinement_type(settings)
     refinement = kind(**{name: value for name, value in settings.items() if name != 'type'})
-    if isinstance(refinement, DenseCRF):
+    if isinstance(refinement, DenseCRF | PixelGraph):
         colors = [getattr(preprocessor, name, None) for name in ('mean', 'std')]
         if any(part is None for part in colors):
             name = type(preprocessor).__name__
-            raise BenchError(f'DenseCRF has to know how colors are normalized, and {name} has no mean and std')
+            raise BenchError(f'{kind.__name__} has to know how colors are normalized, and {name} has no mean and std')
         refinement.normalized = tuple(tuple(part.flatten().tolist()) for part in colors)
     return refinement

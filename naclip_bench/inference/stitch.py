@@ -9,15 +9,19 @@ made unless someone asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from .windows import Windows
+
+T = TypeVar('T')
 
 #: Elements of a block of logits: on a CPU one that stays in its cache, on an accelerator one that fills it.
 BLOCK_ELEMENTS = {'cpu': 2**20, 'cuda': 2**27}
@@ -94,7 +98,21 @@ def side_bands(side: Side, band: int, device: torch.device) -> list[tuple[slice,
     return bands
 
 
-class PixelLogits:
+class Shared:
+    """What several methods look at, and what they have computed from it; see :meth:`once`."""
+
+    @cached_property
+    def computed(self) -> dict[Hashable, object]:
+        return {}
+
+    def once(self, what: Hashable, compute: Callable[[], T]) -> T:
+        """What ``compute`` gives, computed by the first method that asks; to be read only."""
+        if what not in self.computed:
+            self.computed[what] = compute()
+        return self.computed[what]
+
+
+class PixelLogits(Shared):
     """Logits of every query at every pixel of one image, computed block by block when they are needed.
 
     Args:
@@ -121,6 +139,14 @@ class PixelLogits:
     @property
     def device(self) -> torch.device:
         return self._patches.device
+
+    def of_model(self) -> PixelLogits:
+        """The same at the size of the image that the windows were cut from."""
+        found = copy(self)
+        found.computed = {}
+        found._down, found._across = (replace(side, to=side.size) for side in (self._down, self._across))
+        found.size = (self._down.size, self._across.size)
+        return found
 
     def _wide(self, queries: slice) -> Tensor:
         """Logits (patch rows, q * W): at the image's columns, not yet at its rows."""

@@ -217,6 +217,11 @@ class TrainingFreeSegmentor(BaseSegmentor):
             block.add_(tokens, rotation=trunk.rotation)
         return tokens
 
+    @classmethod
+    def can_be_refined(cls, settings: Mapping[str, object]) -> bool:
+        """Whether the method, with these settings, lets a refinement stand behind it; yes, unless a paper says more."""
+        return True
+
     @property
     def helpers(self) -> dict[str, Helper]:
         """The frozen models beside CLIP, by the settings that they are."""
@@ -358,7 +363,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
             data_samples = [SegDataSample(metainfo=dict(ori_shape=tuple(image.shape[-2:]))) for image in inputs]
         labels = segment([self], inputs, data_samples)[0]
         for sample, label in zip(data_samples, labels, strict=True):
-            sample.pred_sem_seg = PixelData(data=label[None])
+            sample.pred_sem_seg = PixelData(data=label[None].long())
         return data_samples
 
     def encode_decode(self, inputs: Sequence[Tensor], data_samples: list[SegDataSample]) -> list[Tensor]:

@@ -16,7 +16,7 @@ To make a comparison, we randomly select other tokens." No code was released. Th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -95,6 +95,11 @@ class TokenAgreement(TrainingFreeSegmentor):
             return is_global
         others = ~is_global & (products <= math.log(SMALLEST))
         return others if others.any() else ~is_global
+
+    @classmethod
+    def can_be_refined(cls, settings: Mapping[str, object]) -> bool:
+        """Tokens are no pixels."""
+        return False
 
     def decide(self, logits: PixelLogits | RefinedLogits) -> Tensor:
         (classes,) = logits.notes

@@ -64,14 +64,25 @@ def outliers(patches: Tensor) -> Tensor:
     return factor > factor.kthvalue((count - 1) * (RARITY - 1) // RARITY + 1, dim=1, keepdim=True).values
 
 
-def repaired(patches: Tensor, broken: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Replace the ``broken`` (N, h * w) of the patches (N, h * w, width) by the mean of their whole neighbors."""
+def neighbor_means(patches: Tensor, broken: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Average the neighbors, of eight, that are not ``broken`` (N, h * w), of the patches (N, h * w, width) that are.
+
+    Returns:
+        the means, 0 where there are none, and (N, h * w, 1) bool whether there are some.
+    """
     whole = (~broken).to(patches)[..., None]
     maps = torch.cat([patches * whole, whole], dim=-1).transpose(1, 2).unflatten(2, grid)
-    # Sums over 3x3 but for a factor, which the division by the count takes out; the patch itself counts for nothing.
+    # Sums over 3x3 but for a factor, which the division by the count takes out.
     near = F.avg_pool2d(maps, 3, stride=1, padding=1).flatten(2).transpose(1, 2)
     total, number = near[..., :-1], near[..., -1:]
-    return torch.where(broken[..., None] & (number > 0), total / number, patches)
+    # A ninth is the least that a neighbor counts.
+    return total / number.clamp(min=0.1), number > 0
+
+
+def repaired(patches: Tensor, broken: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Replace the ``broken`` (N, h * w) of the patches (N, h * w, width) by the mean of their whole neighbors."""
+    means, some = neighbor_means(patches, broken, grid)
+    return torch.where(broken[..., None] & some, means, patches)
 
 
 def similarity(patches: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ class SideBySide(BaseSegmentor):
         }
         labels = segment(list(members.values()), inputs, data_samples, self.tell) if members else []
         for index, sample in enumerate(data_samples):
-            sample.predictions = {name: of[index].short() for name, of in zip(members, labels, strict=True)}
+            sample.predictions = {name: of[index] for name, of in zip(members, labels, strict=True)}
         return data_samples
 
     def extract_feat(self, inputs: Tensor) -> Tensor:

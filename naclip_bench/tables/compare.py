@@ -112,7 +112,7 @@ def find_row(plan: Plan, wanted: str) -> Compared:
     known: dict[tuple[str, Row], dict[str, Leaf]] = {}
     for cell in plan.cells:
         if cell.leaves and cell.metric == 'mIoU':
-            known.setdefault((cell.table, cell.row), {})[cell.dataset] = cell.leaves[0]
+            known.setdefault((cell.table, cell.row), {})[cell.column] = cell.leaves[0]
     found = {}
     for (key, row), leaves in known.items():
         table = plan.tables[key]

@@ -252,6 +252,7 @@ def _entry(block: Block, line: Line, number: Number) -> dict:
         'settings': line.row.settings,
         'remark': line.row.remark,
         'dataset': number.cell.dataset,
+        'refine': number.cell.refine,
         'metric': block.metric,
         'paper': number.paper_text if number.paper is not None else None,
         'remaining': _remaining(block, line),

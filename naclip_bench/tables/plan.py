@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mmseg.registry import MODELS
+
 from ..configuration import config_names, load_config
 from ..errors import BenchError, did_you_mean
 from ..evaluation.leaf import Leaf, Selection
@@ -28,6 +30,7 @@ class Options:
         datasets: only these datasets; None: all of a table.
         rows: only rows that are called so (see :meth:`TableSpec.calls`), or where no row is, those whose names hold one
             of these; None: all.
+        refine: refinements by name, each of which makes a column more of every dataset.
         limit, subset: see :class:`Selection`.
     """
 
@@ -39,6 +42,7 @@ class Options:
     cfg_options: dict[str, object] = field(default_factory=dict)
     limit: int | None = None
     subset: Path | None = None
+    refine: tuple[str, ...] = ()
 
     @property
     def selection(self) -> Selection:
@@ -51,6 +55,7 @@ class Cell:
 
     Attributes:
         leaves: what is run for it; the value is the mean over several.
+        refine: of a column that is refined: by what.
     """
 
     table: str
@@ -60,6 +65,16 @@ class Cell:
     paper: Value | None
     leaves: tuple[Leaf, ...] = ()
     closed_form: float | None = None
+    refine: str = ''
+
+    @property
+    def column(self) -> str:
+        return column_of(self.dataset, self.refine)
+
+
+def column_of(dataset: str, refine: str) -> str:
+    """What a column is called: ``voc21``, ``voc21 + PAMR``."""
+    return f'{dataset} + {refine}' if refine else dataset
 
 
 @dataclass
@@ -100,10 +115,27 @@ def make_plan(tables: Sequence[TableSpec], options: Options) -> Plan:
                     cell.closed_form = float(row.closed_form(paper))
                 elif row.config is not None and row.config.format(dataset=dataset) in known and not row.lacks(dataset):
                     name = row.config.format(dataset=dataset)
-                    cell.leaves = tuple(_leaf(name, run, options, leaves) for run in row.runs_on(dataset))
+                    cell.leaves = tuple(leaf_of(name, run, options, leaves) for run in row.runs_on(dataset))
                 if cell.paper is not None or cell.leaves:
                     cells.append(cell)
+                if all(map(_can_be_refined, cell.leaves)):
+                    cells += [_refined(cell, kind, options, leaves) for kind in options.refine if cell.leaves]
     return Plan(cells, passes_of(leaves.values()), {table.key: table for table in tables})
+
+
+def _can_be_refined(leaf: Leaf) -> bool:
+    return MODELS.get(leaf.config.model.type).can_be_refined(leaf.config.model)
+
+
+def _refined(cell: Cell, kind: str, options: Options, leaves: dict[str, Leaf]) -> Cell:
+    """The cell beside one, refined by ``kind``, with its defaults where the config itself has none of that kind."""
+    runs = [
+        {key: value for key, value in run.items() if not f'{key}.'.startswith('model.refine.')}
+        for run in cell.row.runs_on(cell.dataset)
+    ]
+    name = cell.row.config.format(dataset=cell.dataset)
+    refined = (leaf_of(name, {**run, 'model.refine.type': kind}, options, leaves) for run in runs)
+    return Cell(cell.table, cell.row, cell.dataset, cell.metric, None, tuple(refined), refine=kind)
 
 
 def _check_datasets(tables: Sequence[TableSpec], options: Options) -> None:
@@ -128,7 +160,8 @@ def _wanted_rows(tables: Sequence[TableSpec], options: Options) -> set[Row] | No
     return wanted
 
 
-def _leaf(name: str, changed: dict[str, object], options: Options, leaves: dict[str, Leaf]) -> Leaf:
+def leaf_of(name: str, changed: dict[str, object], options: Options, leaves: dict[str, Leaf]) -> Leaf:
+    """A config with settings changed in it, as one of ``leaves``, to which it is added where it is new."""
     overrides = {**changed, **options.cfg_options}
     config = load_config(name, options.data_root, options.pretrained, options.precision, overrides)
     content = json.dumps(

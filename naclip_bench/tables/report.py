@@ -11,7 +11,7 @@ from ..evaluation.run import Result
 from .bootstrap import Interval, intervals
 from .compare import Comparison
 from .papers import MEAN, text
-from .plan import Cell, Options, Plan
+from .plan import Cell, Options, Plan, column_of
 from .spec import Row, TableSpec
 
 #: The papers' metrics that have another name here.
@@ -26,6 +26,7 @@ MARKS = {
     'S': 'some of the images, not the benchmark',
     'P': 'the vision tower in bf16 or fp16; fp32 is the reference',
     'C': "weights or settings of the command line, not the row's own",
+    'T': 'swept on images that are scored: a setting chosen by them is no result',
 }
 
 #: Settings that decide how fast a run is, and no number.
@@ -251,7 +252,8 @@ def _marks(record: dict, row: Row, options: Options) -> str:
         'C': bool(options.cfg_options.keys() - SPEED)
         or (not record['random_weights'] and options.pretrained not in (None, weights)),
     }
-    return ''.join(mark for mark in MARKS if holds[mark])
+    # Whether a setting was swept is known to the sweep alone.
+    return ''.join(mark for mark in MARKS if holds.get(mark))
 
 
 def _block(table: TableSpec, metric: str, numbers: Sequence[Number]) -> Block:
@@ -262,8 +264,8 @@ def _block(table: TableSpec, metric: str, numbers: Sequence[Number]) -> Block:
         row = number.cell.row
         key = row.name, row.settings
         line = lines.setdefault(key, Line(row, table.conditions(row), {}, remaining.get(key, {})))
-        line.numbers[number.cell.dataset] = number
-    used = {number.cell.dataset for number in numbers}
+        line.numbers[number.cell.column] = number
+    used = {number.cell.column for number in numbers}
     datasets = [dataset for dataset in columns if dataset in used]
     digits = max((number.digits for number in numbers if number.paper is not None), default=1)
     if table.mean and len(datasets) > 1 and datasets == columns:
@@ -274,6 +276,9 @@ def _block(table: TableSpec, metric: str, numbers: Sequence[Number]) -> Block:
             if average := averages.get((*key, metric)):
                 line.numbers[MEAN].paper = average.value
         datasets.append(MEAN)
+    kinds = dict.fromkeys(number.cell.refine for number in numbers if number.cell.refine)
+    refined = [column_of(dataset, kind) for kind in kinds for dataset in columns]
+    datasets += [column for column in refined if column in used]
     return Block(table, metric, datasets, list(lines.values()), digits)
 
 

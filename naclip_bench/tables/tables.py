@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..configuration import parse_settings
 from ..errors import BenchError, did_you_mean
-from .rows import cliptrase, gclip, materials, naclip, sclip
+from .rows import cliptrase, gclip, materials, naclip, sclip, weights
 from .spec import Row, TableSpec
 
 
@@ -30,7 +30,7 @@ def with_rows(table: TableSpec, added: Sequence[Sequence[str]]) -> TableSpec:
 
 
 #: Every table by its key.
-TABLES = {spec.key: spec for paper in (naclip, sclip, cliptrase, gclip, materials) for spec in paper.tables()}
+TABLES = {spec.key: spec for paper in (naclip, sclip, cliptrase, gclip, materials, weights) for spec in paper.tables()}
 
 
 def find_table(key: str) -> TableSpec:

@@ -292,6 +292,10 @@ class CLIPtrase(TrainingFreeSegmentor):
                 notes = [mask_regions(clusters, whole['sam'], patch, size)]
         return super().image_logits(patches, notes, windows, size, image, whole)
 
+    @classmethod
+    def can_be_refined(cls, settings: Mapping[str, object]) -> bool:
+        return settings.get('vote') != 'labels'
+
     def decide(self, logits: PixelLogits) -> Tensor:
         labels = super().decide(logits)
         if self.vote == 'logits' or not self.cluster:

@@ -34,13 +34,14 @@ from ...backbones import Trunk
 from ...backbones.families import RESIDUALS
 from ...helpers import Helper, build_helper
 from ...inference.decide import decide
+from ...inference.propagation import pixel_graph, propagated
 from ...inference.stitch import PixelLogits
 from ...inference.windows import Windows
 from ...settings import Count, NonNegativeFloat, PositiveFloat, Probability
 from ...timing import STOPWATCH
 from ..last_block import LastBlockSegmentor
 from ..stages import LOGITS
-from .graph import node_graph, pixel_graph, propagated
+from .graph import node_graph
 
 
 @MODELS.register_module()
@@ -140,7 +141,8 @@ class LPOSS(LastBlockSegmentor):
         # The words of a class are one map by now, which counts once.
         share = 1 / query_class.bincount().to(logits.device)[query_class]
         with STOPWATCH.stage('refine' if self.refine else 'stitch+decide', self.backbone.device):
-            return decide(logits, query_class, share, self.logit_scale, self.prob_thd, self.area_thd)
+            rule = self.refine.decide if self.refine else decide
+            return rule(logits, query_class, share, self.logit_scale, self.prob_thd, self.area_thd)
 
 
 def node_places(windows: Windows, grid: tuple[int, int], patch: int) -> Tensor:

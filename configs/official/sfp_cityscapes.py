@@ -1,0 +1,4 @@
+_base_ = '../sfp_cityscapes.py'
+
+protocol = 'official'
+model = dict(class_names='corrclip_cityscapes')

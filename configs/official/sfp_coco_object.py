@@ -1,0 +1,4 @@
+_base_ = '../sfp_coco_object.py'
+
+protocol = 'official'
+model = dict(logit_scale=55, prob_thd=0.35)

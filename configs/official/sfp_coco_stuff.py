@@ -1,0 +1,3 @@
+_base_ = '../sfp_coco_stuff.py'
+
+protocol = 'official'

@@ -1,0 +1,3 @@
+_base_ = '../sfp_pc59.py'
+
+protocol = 'official'

@@ -1,0 +1,4 @@
+_base_ = '../sfp_voc20.py'
+
+protocol = 'official'
+model = dict(class_names='sfp_voc20')

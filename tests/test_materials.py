@@ -16,7 +16,7 @@ import torch
 from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny import COMMAND, run_here
 from torch.utils.data import DataLoader
 
@@ -46,7 +46,7 @@ DRAWN = {
 }
 
 #: As FrozenCLIP computes it; a new training changes it.
-WEIGHTS_HASH = '771ff0edc0281e1e49e7c23063610cbf4c777400d0ee763453997bc335ba0e1a'
+WEIGHTS_HASH = '6388ec0162526e318dcfb714fbd14cc8ac3afb103f6bce312223395e154f5f69'
 
 
 def config_of(name: str, **dataset: object) -> dict:
@@ -277,6 +277,20 @@ def test_training_writes_weights_that_load(capfd, tmp_path, monkeypatch):
     main()
     torch.set_num_threads(threads)
     assert all(torch.equal(value, first[key]) for key, value in load_file(trained).items())
+
+
+def test_weights_are_mixed_by_their_mean(capfd, tmp_path):
+    """In fp32, parameter by parameter; what does not fit is refused by name."""
+    files = {name: tmp_path / f'{name}.safetensors' for name in ('one', 'two', 'other')}
+    save_file(dict(a=torch.tensor([1.0, 60000.0]).half()), files['one'])
+    save_file(dict(a=torch.tensor([2.0, 60000.0]).half()), files['two'])
+    save_file(dict(a=torch.zeros(1).half()), files['other'])
+    arguments = ['--out', tmp_path / 'mean', '--mean', files['one']]
+    outcome = run_here(capfd, [*arguments, files['two']], TOOLS / 'train_materials_clip.py')
+    assert outcome.code in (0, None), outcome.stderr
+    assert load_file(tmp_path / 'mean' / 'materials.safetensors')['a'].tolist() == [1.5, 60000]
+    outcome = run_here(capfd, [*arguments, files['other']], TOOLS / 'train_materials_clip.py')
+    assert outcome.code == 1 and 'other.safetensors holds other parameters than' in outcome.stderr
 
 
 def test_training_leans_on_the_last_attention():

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from naclip_bench.errors import CommandParser, run_command
 
 
-def zero_shot(count: int) -> tuple[float, float, float]:
+def zero_shot(count: int, pretrained: str = 'materials') -> tuple[float, float, float]:
     """Accuracy of CLIP on images of one material each, and its Wilson interval; in percent."""
     import numpy as np
     import torch
@@ -29,7 +29,7 @@ def zero_shot(count: int) -> tuple[float, float, float]:
     from naclip_bench.datasets.preprocessor import ImagePreprocessor
     from naclip_bench.vocabulary import TEMPLATES
 
-    clip = FrozenCLIP('materials', 'materials').eval()
+    clip = FrozenCLIP('materials', pretrained).eval()
     text = text_vectors(clip, CLASSES, TEMPLATES['openai_80'])
     scenes = single_scenes(count, clip.clip.visual.image_size[0])
     inputs = [torch.from_numpy(scene.image[..., ::-1].copy()).permute(2, 0, 1) for scene in scenes]
@@ -44,6 +44,7 @@ def main() -> None:
     parser = CommandParser(description=__doc__.split('\n')[0])
     parser.add_argument('--limit', type=int, metavar='N', help='only the first N images')
     parser.add_argument('--classified', type=int, default=1000, help='images of one material (default: %(default)s)')
+    parser.add_argument('--pretrained', default='materials', metavar='WEIGHTS', help='a file of others (%(default)s)')
     parser.add_argument('--store', type=Path, default=Path('work_dirs/results'), help='where results are kept')
     arguments = parser.parse_args()
 
@@ -56,10 +57,11 @@ def main() -> None:
     from naclip_bench.tables.report import make_report
     from naclip_bench.tables.tables import find_tables
 
-    tables, options = find_tables(['materials/methods']), Options(limit=arguments.limit)
+    tables = find_tables(['materials/methods'])
+    options = Options(limit=arguments.limit, pretrained=arguments.pretrained)
     plan = make_plan(tables, options)
     (block,) = make_report(plan, run(plan.passes, options.selection, Store(arguments.store)), tables, options).blocks
-    accuracy = zero_shot(arguments.classified)
+    accuracy = zero_shot(arguments.classified, arguments.pretrained)
     print(f'Zero-shot classification of {arguments.classified} images of one material: ', end='')
     print('{:.1f} % ({:.1f} to {:.1f}).\n'.format(*accuracy))
     print('| method | ' + ' | '.join(f'{name}: mIoU | 95 %' for name in block.datasets) + ' |')

@@ -2,6 +2,7 @@
 
 python tools/train_materials_clip.py --steps 1500 --out work_dirs/materials_clip
 python tools/train_materials_clip.py --curve docs/materials_training.csv curve.png     draw a log, train nothing
+python tools/train_materials_clip.py --mean a.safetensors b.safetensors --out mean     mix weights, train nothing
 """
 
 from __future__ import annotations
@@ -163,11 +164,20 @@ def lean_on_attention(model: CLIP, share: float) -> None:
     block.register_forward_hook(choose)
 
 
-def save(model: CLIP, path: Path) -> None:
+def save(weights: dict[str, torch.Tensor], path: Path) -> None:
     """fp16 weights, written beside and renamed so that a usable file is there at any time."""
     temporary = path.with_suffix('.tmp')
-    save_file({key: value.half().contiguous() for key, value in model.state_dict().items()}, temporary)
+    save_file({key: value.half().contiguous() for key, value in weights.items()}, temporary)
     temporary.replace(path)
+
+
+def mean_of(files: Sequence[Path]) -> dict[str, torch.Tensor]:
+    """The mean of each parameter: runs from the same start with other seeds, as one model better than each of them."""
+    first, *others = models = [load_file(file) for file in files]
+    for file, other in zip(files[1:], others, strict=True):
+        if {key: value.shape for key, value in other.items()} != {key: value.shape for key, value in first.items()}:
+            raise BenchError(f'{file} holds other parameters than {files[0]}; give weights of one architecture')
+    return {key: torch.stack([model[key].float() for model in models]).mean(0) for key in first}
 
 
 def draw_curve(log: Path, image: Path) -> None:
@@ -207,12 +217,16 @@ def main() -> None:
     add('--threads', type=int, default=1, help='of torch (default: %(default)s)')
     add('--out', type=Path, default=Path('work_dirs/materials_clip'), help='folder of weights and log')
     add('--curve', type=Path, nargs=2, metavar=('LOG', 'PNG'), help='draw the curve of a log.csv, and train nothing')
+    add('--mean', type=Path, nargs='+', metavar='WEIGHTS', help='write the mean of these, and train nothing')
     arguments = parser.parse_args()
     if arguments.curve:
         return draw_curve(*arguments.curve)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    weights_path = arguments.out / 'materials.safetensors'
+    if arguments.mean:
+        return save(mean_of(arguments.mean), weights_path)
     torch.manual_seed(arguments.seed)
     torch.set_num_threads(arguments.threads)
-    arguments.out.mkdir(parents=True, exist_ok=True)
 
     config = json.loads(ARCH.read_text())
     model = CLIP(**config)
@@ -241,10 +255,11 @@ def main() -> None:
             group['lr'] = rate * group['pace']
         images, captions = next(batches)
         model.train()
-        # On CPUs the fused attention is slow backwards at so few tokens: twice the time a step.
-        with torch.autocast('cpu', torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        # On CPUs the fused attention is slow backwards at so few tokens: twice the time a step. No bf16: where a
+        # processor lacks it, that is ten times the time.
+        with sdpa_kernel(SDPBackend.MATH):
             image, text, scale = model(normalized(images), captions)
-        loss = loss_of(image.float(), text.float(), scale)
+        loss = loss_of(image, text, scale)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -259,7 +274,7 @@ def main() -> None:
         entry = dict(batch=step, loss=round(loss.item(), 4), seconds=round(seconds, 1))
         if step % 100 == 0 or progress >= 1:
             entry['accuracy'] = round(accuracy(averaged.module, *validation, tokenize), 4)
-            save(averaged.module, arguments.out / 'materials.safetensors')
+            save(averaged.module.state_dict(), weights_path)
         log.writerow(entry)
         if step % 20 == 0 or 'accuracy' in entry:
             print(json.dumps(entry), flush=True)

@@ -56,7 +56,7 @@ def fetch_tokenizer(build: Callable[[], T], name: str) -> T:
     """
     unresolved = None if Path(name).is_dir() else _unresolved(huggingface_hub.constants.ENDPOINT)
     try:
-        with _offline(unresolved is not None):
+        with offline(unresolved is not None):
             return build()
     except Exception as error:  # as many kinds as there are tokenizers and ways to them
         raise AbsentWeightsError(

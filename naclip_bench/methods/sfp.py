@@ -24,6 +24,7 @@ Choices where the code does not tell:
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from typing import Literal
 
 import torch
@@ -32,6 +33,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..backbones import Trunk, attend
+from ..backbones.families import CLS, INNER_BLOCKS, SELF_ATTENTION
 from .base import TrainingFreeSegmentor
 from .last_block import unit_values
 from .scclip import (
@@ -59,9 +61,14 @@ def highest(scores: Tensor) -> Tensor:
     return torch.zeros_like(scores, dtype=torch.bool).scatter(1, places, found.isfinite())
 
 
-def overattended(attention: Tensor) -> Tensor:
-    """Find the patches that [CLS] attends to more than they do themselves, given attention (N, T, T), [CLS] first."""
-    of_cls, of_itself = EAGERNESS * attention[:, 0, 1:], attention.diagonal(dim1=1, dim2=2)[:, 1:]
+def overattended(attention: Tensor, prefix: int = 1) -> Tensor:
+    """Find the patches that [CLS] attends to more than they do themselves.
+
+    Args:
+        attention: (N, T, T), [CLS] first.
+        prefix: how many tokens stand before the patches.
+    """
+    of_cls, of_itself = EAGERNESS * attention[:, 0, prefix:], attention.diagonal(dim1=1, dim2=2)[:, prefix:]
     return highest(of_cls.masked_fill(of_cls <= of_itself, -torch.inf))
 
 
@@ -95,46 +102,54 @@ class SFP(TrainingFreeSegmentor):
         self.inner_outputs = tuple(sorted({self.shallow, self.middle, *self.levels}))
         self.inner_attention = (self.shared_depth - 1,) if outliers == 'SOM' else ()
 
+    @classmethod
+    def needs(cls, settings: Mapping[str, object]) -> Set[str]:
+        return {CLS, SELF_ATTENTION, INNER_BLOCKS}
+
     def broken(self, trunk: Trunk) -> Tensor:
         """Find the outliers, (N, h * w) bool."""
         if self.outliers == 'SOM':
-            return overattended(trunk.attention[self.shared_depth - 1].float().mean(1))
-        patches = trunk.tokens[:, 1:].float()
+            return overattended(trunk.attention[self.shared_depth - 1].float().mean(1), self.backbone.prefix)
+        patches = self.patches(trunk.tokens).float()
         return highest(patches.norm(dim=-1)) if self.outliers == 'L2' else local_outliers(patches)
 
     def purified(self, trunk: Trunk) -> tuple[Tensor, Tensor]:
         """Compute patches (N, T, width) for the last block, and its similarity attention (N, T, T); in fp32."""
         broken = self.broken(trunk)
         patches, middle = (
-            smoothed(tokens[:, 1:].float(), broken, trunk.grid) for tokens in (trunk.tokens, trunk.outputs[self.middle])
+            smoothed(self.patches(tokens).float(), broken, trunk.grid)
+            for tokens in (trunk.tokens, trunk.outputs[self.middle])
         )
         alike = alikeness(middle)
         return aggregated(patches, alike), similarity_attention(alike)
 
-    def enhanced(self, patches: Tensor, weights: Tensor) -> Tensor:
+    def enhanced(self, patches: Tensor, weights: Tensor, rotation: Tensor | None) -> Tensor:
         """Run the last block's attention on patches (N, T, width), through its output projection."""
         block = self.backbone.blocks[-1]
-        query, key, value = block.qkv(patches.to(self.backbone.dtype))
+        query, key, value = block.qkv(patches.to(self.backbone.dtype), rotation)
         gathered = attend(query, query, value) + attend(key, key, value) + weights[:, None].to(value) @ value
         return block.output(gathered / 3).float()
 
-    def integrated(self, patches: Tensor, weights: Tensor) -> Tensor:
+    def integrated(self, patches: Tensor, weights: Tensor, rotation: Tensor | None) -> Tensor:
         """Let the inner blocks' sum (N, T, width) go through the last block by ``weights`` (N, T, T) alone."""
         block = self.backbone.blocks[-1]
-        _, _, value = block.qkv(patches.to(self.backbone.dtype))
+        _, _, value = block.qkv(patches.to(self.backbone.dtype), rotation)
         return block.output(weights[:, None].to(value) @ value).float()
 
     def dense_tokens(self, trunk: Trunk) -> Tensor:
         patches, weights = self.purified(trunk)
         summed = sum(trunk.outputs[level].float() for level in self.levels)
         cls = CLS_WEIGHT * (trunk.tokens[:, :1].float() + summed[:, :1])
-        out = self.enhanced(patches, weights) + self.integrated(summed[:, 1:], weights) + cls
-        out = aggregated(out, alikeness(trunk.outputs[self.shallow][:, 1:].float()))
+        out = self.enhanced(patches, weights, trunk.rotation)
+        out = out + self.integrated(self.patches(summed), weights, trunk.rotation) + cls
+        out = aggregated(out, alikeness(self.patches(trunk.outputs[self.shallow]).float()))
+        cls = cls.expand(-1, self.backbone.prefix, -1)
         return self.backbone.head(torch.cat([cls, out], dim=1).to(self.backbone.dtype))
 
     def attention_weights(self, trunk: Trunk) -> Tensor:
         patches, weights = self.purified(trunk)
-        query, key, _ = self.backbone.blocks[-1].qkv(patches.to(self.backbone.dtype))
+        query, key, _ = self.backbone.blocks[-1].qkv(patches.to(self.backbone.dtype), trunk.rotation)
         units = unit_values(key)
         attention = (attend(query, query, units) + attend(key, key, units) + weights[:, None].to(units)) / 3
-        return F.pad(attention, (1, 0, 1, 0))
+        before = self.backbone.prefix
+        return F.pad(attention, (before, 0, before, 0))

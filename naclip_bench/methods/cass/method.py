@@ -28,7 +28,7 @@ known, where it leaves a choice: a word that moved has moved for the picture, to
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Literal
 
 import numpy as np
@@ -40,6 +40,7 @@ from torch.nn import functional as F
 
 from ...backbones import Trunk
 from ...backbones.colors import NAMED
+from ...backbones.families import CLS, RESIDUALS, SELF_ATTENTION
 from ...errors import BenchError
 from ...helpers import Helper, build_helper
 from ...inference.stitch import PixelLogits
@@ -102,6 +103,11 @@ class CASS(LastBlockSegmentor):
         self.sigma, self.stretch, self.picture = sigma, stretch, picture
         self.global_share, self.word_share, self.word_distance = global_share, word_share, word_distance
 
+    @classmethod
+    def needs(cls, settings: Mapping[str, object]) -> Set[str]:
+        # A window's own embedding goes through the last block as it was trained.
+        return {SELF_ATTENTION} | ({CLS, RESIDUALS} if settings['picture'] == 'window' else set())
+
     def seen(self, trunk: Trunk, name: str, kind: str) -> Tensor:
         """Features of the windows as CASS shows them to a helper; see :func:`shown`."""
         helper = self.helpers[name]
@@ -116,17 +122,18 @@ class CASS(LastBlockSegmentor):
         return keys.flatten(2).unflatten(1, (self.helper.heads, -1)).transpose(2, 3)
 
     def attended(self, query: Tensor, key: Tensor, value: Tensor, trunk: Trunk) -> Tensor:
-        scores = fused_scores(key[:, :, 1:].float(), self.helper_keys(trunk), self.stretch)
-        omega = gaussian_neighborhood(trunk.grid, self.sigma, torch.float32, scores.device)[1:, 1:]
-        out = (scores + omega).softmax(-1).to(value.dtype) @ value[:, :, 1:]
+        before = self.backbone.prefix
+        scores = fused_scores(key[:, :, before:].float(), self.helper_keys(trunk), self.stretch)
+        omega = gaussian_neighborhood(trunk.grid, self.sigma, torch.float32, scores.device, prefix=0)
+        out = (scores + omega).softmax(-1).to(value.dtype) @ value[:, :, before:]
         # Nothing of [CLS] is left.
-        return F.pad(out, (0, 0, 1, 0))
+        return F.pad(out, (0, 0, before, 0))
 
     def notes(self, tokens: Tensor, trunk: Trunk) -> Sequence[tuple[Tensor, Tensor | None]]:
         """Unit patches (h * w, D) of each window and, where it is its own picture, its embedding (D,)."""
-        patches, pictures = F.normalize(tokens[:, 1:], dim=-1), [None] * len(tokens)
+        patches, pictures = F.normalize(self.patches(tokens), dim=-1), [None] * len(tokens)
         if self.picture == 'window':
-            last = self.backbone.blocks[-1].add_(trunk.tokens.clone())[:, 0]
+            last = self.backbone.blocks[-1].add_(trunk.tokens.clone(), rotation=trunk.rotation)[:, 0]
             pictures = F.normalize(self.backbone.head(last).float(), dim=-1)
         return [*zip(patches, pictures, strict=True)]
 

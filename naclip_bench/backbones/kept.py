@@ -9,8 +9,6 @@ says.
 from __future__ import annotations
 
 import hashlib
-import os
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -19,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BenchError
-from ..files import make_folder
+from ..files import make_folder, written_beside
 
 #: Bytes of a number that is kept.
 NUMBER = 2
@@ -88,14 +86,5 @@ class KeptTrunk:
             raise BenchError(f'{path} is damaged ({error}); delete it') from None
 
     def _write(self, digest: str, depth: int, part: np.ndarray) -> None:
-        path = self._path(digest, depth)
-        # Beside and renamed: there is never half of it, and processes that keep the same window do no harm.
-        beside = path.with_name(f'{uuid.uuid4().hex}.tmp')
-        try:
-            path.parent.mkdir(exist_ok=True)
-            with beside.open('wb') as file:
-                np.save(file, part)
-            os.replace(beside, path)  # noqa: PTH105
-        except OSError as error:
-            beside.unlink(missing_ok=True)
-            raise BenchError(f'cannot keep tokens in {self.folder}: {error.strerror}') from None
+        with written_beside(self._path(digest, depth)) as beside, beside.open('wb') as file:
+            np.save(file, part)

@@ -303,7 +303,7 @@ def test_formulas_and_citations():
     assert len(formulas) == 30 and all(number.difference == 0 for number in formulas)
     assert [line.what for line in formats.printed(report.blocks[1])[0]] == ['cited']
     hows = {entry['how'] for entry in formats.entries(report)}
-    assert hows == {'formula', 'cited'}
+    assert hows == {'formula', 'cited', 'run'}
     assert 'Cited from the paper, not run here: PiCIE, STEGO' in as_markdown(report)
 
 

@@ -142,7 +142,8 @@ def flops_of_config(config: Config, size: tuple[int, int] = TYPICAL) -> Flops:
     model.backbone.texts[vocabulary] = Text(
         F.normalize(vectors, dim=-1), vocabulary.query_class, vocabulary.multiplicity
     )
-    whole = type(model).image_logits is not TrainingFreeSegmentor.image_logits
+    # Windows are brought together by what a helper says of them.
+    whole = bool(model.helpers) and type(model).image_logits is not TrainingFreeSegmentor.image_logits
     windows = Windows.over(tuple(size), model.window, model.stride)
     found = flops_of_image(model, torch.randn(3, *(size if whole else windows.window), generator=generator))
     if whole:

@@ -45,9 +45,10 @@ def _backbones() -> list[Table]:
 
     from ..backbones.families import COCA, FAMILIES, REFUSED
     from ..configuration import register
+
+    register()  # first, because it keeps MMSegmentation quiet while it loads
     from ..methods.fitting import matrix_rows
 
-    register()
     header, *rows = matrix_rows()
     fits = Table(*header, title='methods x backbones', title_justify='left', box=None, padding=(0, 1, 0, 0))
     families = Table('backbone', 'models of open_clip', 'offers', title='backbones', title_justify='left')

@@ -8,9 +8,10 @@ time.
 from __future__ import annotations
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
+
+from ...optional import needed
 
 #: Eigenvalues of a graph that are compared.
 COMPARED = 20
@@ -67,9 +68,10 @@ def paired(apart: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         the helper's heads (N, heads) by CLIP's, and how far apart the code takes them to be, (N, heads).
     """
+    assign = needed('scipy.optimize', 'helpers', 'CASS').linear_sum_assignment
     numbers = torch.arange(apart.shape[1])
     preference = PREFERENCE * (numbers[:, None] - numbers).square()
-    partners = [linear_sum_assignment(1 - of_window.cpu() + preference)[1] for of_window in apart]
+    partners = [assign(1 - of_window.cpu() + preference)[1] for of_window in apart]
     partners = torch.stack([torch.from_numpy(of_window) for of_window in partners]).to(apart.device)
     return partners, apart.gather(2, partners[..., None])[..., 0]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
-from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
 from torch.nn import functional as F
+
+from ...optional import needed
 
 #: Patches that a word moves towards.
 NEAREST = 2
@@ -22,10 +23,11 @@ def word_groups(vectors: Tensor, height: float) -> tuple[Tensor, ...]:
     """
     if len(vectors) == 1:
         return (torch.zeros(1, dtype=torch.long, device=vectors.device),)
+    tree = needed('scipy.cluster.hierarchy', 'helpers', 'CASS')
     exact = vectors.double().cpu()
     above = torch.triu_indices(len(exact), len(exact), offset=1)
     distance = (1 - exact @ exact.T)[above[0], above[1]].clamp(min=0)
-    groups = torch.from_numpy(fcluster(linkage(distance.numpy(), 'ward'), height, 'distance'))
+    groups = torch.from_numpy(tree.fcluster(tree.linkage(distance.numpy(), 'ward'), height, 'distance'))
     return tuple((groups == group).nonzero()[:, 0].to(vectors.device) for group in groups.unique())
 
 

@@ -137,7 +137,7 @@ def resolved_settings(where: str, of: Callable, given: Mapping[str, object], fil
     """Check the settings given to a class or a function, and fill in the others.
 
         >>> resolved_settings('model.refine', PAMR, {'dilations': [8]})
-        {'iterations': 10, 'dilations': (8,), 'query_chunk': None}
+        {'iterations': 10, 'dilations': (8,), 'query_chunk': None, 'storage': 'fp32'}
 
     Args:
         where: what the settings stand in, for the message: ``model.refine``.

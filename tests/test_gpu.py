@@ -8,6 +8,7 @@ from golden import TINY, golden, largest_difference, random_image
 from mmseg.structures import SegDataSample
 
 from naclip_bench.evaluation.confusion import batch_cells, confusion_matrix
+from naclip_bench.inference.pamr import PAMR, average, kernel
 from naclip_bench.methods.naclip import NACLIP
 from naclip_bench.timing import STOPWATCH
 
@@ -39,6 +40,14 @@ def test_tokens_in_fp32_are_no_tf32():
 @pytest.mark.parametrize('precision', ['bf16', 'fp16'])
 def test_low_precision_agrees_on_most_pixels(precision):
     assert (predict(model(precision)) == predict(model())).float().mean() > 0.95
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16])
+def test_refinement_by_one_kernel_is_the_plain_one(dtype):
+    near = PAMR().neighborhood(torch.rand(3, 60, 80).cuda(), (50, 70))
+    maps = torch.randn(50 * 70, 40).cuda().to(dtype)
+    ours, plain = (averaged(maps, near.index, near.affinity).float() for averaged in (kernel(), average))
+    assert (ours - plain).abs().max() < (1e-5 if dtype == torch.float32 else 1e-2)
 
 
 def test_confusion_is_counted_there():

@@ -152,6 +152,16 @@ def test_refinement_is_the_plain_one_whatever_the_chunk(size, dilations, chunk, 
     assert largest_difference(settings(logits, image).full(), plain_pamr(logits.full(), image, settings)) < 1e-5
 
 
+@pytest.mark.numeric
+def test_maps_kept_in_half_precision_are_the_same_but_for_its_rounding():
+    generator = torch.Generator().manual_seed(0)
+    patches, image = torch.randn(1, 6, 3, 4, generator=generator), torch.randn(3, 20, 30, generator=generator)
+    logits = PixelLogits(patches, Windows.over((24, 32), None, 1), (37, 41))
+    exact, half = (PAMR(5, storage=storage)(logits, image).full() for storage in ('fp32', 'fp16'))
+    assert half.dtype == torch.float32
+    assert 1e-5 < largest_difference(half, exact) < 6 * 2**-11 * float(exact.abs().max())
+
+
 @given(queries=st.integers(1, 900), size=st.tuples(st.integers(16, 2048), st.integers(16, 2048)))
 def test_chunks_are_whole_vectors_of_like_size(queries, size):
     chunks = PAMR().chunks(queries, size, torch.device('cpu'))

@@ -104,9 +104,8 @@ def test_defaults_are_filled_in_along_the_classes():
         *('feature_surgery', 'changed_blocks'),
     }
     given_as_default = resolved_settings('x', PAMR, dict(iterations=10, dilations=[8, 16]))
-    assert (
-        given_as_default == resolved_settings('x', PAMR, {}) == dict(iterations=10, dilations=(8, 16), query_chunk=None)
-    )
+    defaults = dict(iterations=10, dilations=(8, 16), query_chunk=None, storage='fp32')
+    assert given_as_default == resolved_settings('x', PAMR, {}) == defaults
 
 
 @pytest.mark.parametrize(

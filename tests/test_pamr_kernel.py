@@ -34,3 +34,17 @@ def test_kernel_averages_as_the_plain_way_does():
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'TRITON_INTERPRET': '1'}
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', CODE], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize('storage', ['fp32', 'fp16'])
+def test_kernel_compiles_for_a_gpu_that_is_not_here(storage):
+    compiler = pytest.importorskip('triton.compiler', reason='Triton comes with torch for GPUs')
+    backends = pytest.importorskip('triton.backends.compiler')
+    kernel = pytest.importorskip('naclip_bench.inference.pamr_kernel')
+    tensors = dict(maps=f'*{storage}', index='*i32', affinity='*fp32', out=f'*{storage}', pixels='i32', queries='i32')
+    constants = dict(neighbors=16, per_pixel=kernel.PIXELS, at_once=kernel.QUERIES)
+    source = compiler.ASTSource(
+        fn=kernel._average, signature=tensors | dict.fromkeys(constants, 'constexpr'), constexprs=constants
+    )
+    hopper = backends.GPUTarget('cuda', 90, 32)
+    assert 'ld.global' in compiler.compile(source, target=hopper).asm['ptx']

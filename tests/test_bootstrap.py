@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from mmseg.registry import METRICS
 from scipy import stats
 
@@ -15,7 +16,7 @@ from naclip_bench.tables.bootstrap import RESAMPLES, SEED, SUMMARY, Images, draw
 def leaf_of(matrices, metric='ConfusionMetric'):
     """A leaf and its result, one image a matrix."""
     cells = {f'p{index:03}': to_cells(np.asarray(matrix)) for index, matrix in enumerate(matrices)}
-    leaf = SimpleNamespace(config=SimpleNamespace(test_evaluator=SimpleNamespace(type=metric)))
+    leaf = SimpleNamespace(config=Config(dict(test_evaluator=dict(type=metric))))
     return leaf, Result({'per_class': [{}] * len(matrices[0])}, cells)
 
 

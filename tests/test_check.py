@@ -51,6 +51,8 @@ def test_bundled_list_has_the_images_that_the_config_says(key, monkeypatch):
     monkeypatch.setattr(splits, 'SPLITS', SPLITS)
     official_list.cache_clear()
     config = load_config(dataset_config(key))
+    if 'split' not in config:
+        pytest.skip('which images it has follows from a rule, not from a list')
     names = official_list(config.split)
     assert len(set(names)) == len(names) == config.images
     assert list(names) == sorted(names)

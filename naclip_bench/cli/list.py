@@ -1,4 +1,4 @@
-"""List methods, datasets, subsets, weights and papers' tables; and which methods fit which backbones.
+"""List methods, datasets, subsets, weights, tables, backbones.
 
 naclip-bench list            everything but backbones
 naclip-bench list weights b-16 laion

@@ -71,7 +71,7 @@ def test_labels_are_those_of_the_benchmark(predictions, config, method, how, fir
     for name, result in zip(IMAGES, segment([scene(name) for name in IMAGES]), strict=True):
         stored = np.asarray(Image.open(predictions[config] / f'{name}.png'))
         assert (result.labels + first == stored).all()
-        assert len(np.unique(stored)) > 3
+        assert len(np.unique(stored)) > 2
 
 
 def test_words_change_without_loading(segmenter, monkeypatch):

@@ -44,7 +44,7 @@ def random_weights_data(root: Path, benchmarks: Iterable[str]) -> None:
         dataset = load_config(f'naclip_{benchmark}', data_root=str(root)).test_dataloader.dataset
         if is_drawn(dataset):
             continue
-        folder, city = Path(dataset.data_root), 'frankfurt/' if benchmark == 'cityscapes' else ''
+        folder, city = Path(dataset.data_root), 'frankfurt/' if benchmark.startswith('cityscapes') else ''
         for name in ('one', 'two'):
             colors = random.integers(0, 256, (5, 8, 3), np.uint8).repeat(6, 0).repeat(6, 1)
             # Labels that every benchmark has, and a row that none scores.
@@ -98,7 +98,7 @@ def test_a_table_plans(key, options):
         if row.cited:
             assert not any(cell.leaves or cell.closed_form for cell in cells)
         else:
-            assert all(cell.leaves or cell.closed_form is not None for cell in cells), row
+            assert all(cell.leaves or cell.closed_form is not None or row.lacks(cell.dataset) for cell in cells), row
     assert {leaf for cell in plan.cells for leaf in cell.leaves} == set(plan.leaves)
 
 

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from .pipeline import Member, patch_logits
-from .stitch import block_elements, resize_matrix
+from .stitch import Shared, block_elements, resize_matrix
 from .windows import Windows
 
 #: Longest and shortest side of a tile in pixels; in between, as many as the device likes to have logits at once.
 LONGEST, SHORTEST = 1024, 32
 
 
-class TileLogits:
+class TileLogits(Shared):
     """Logits of every query at the pixels of one tile, computed when they are needed; used like :class:`PixelLogits`.
 
     Args:

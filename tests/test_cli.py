@@ -170,8 +170,9 @@ test_dataloader = dict(dataset=dict(
     ended = command('draw', 'methods', own, '--method', 'sclip,clip', '--limit', '2', '--pretrained', 'none', *tiny)
     assert ended.code == 0, ended.stderr
     assert [Path(line) for line in ended.stdout.splitlines()] == [
-        Path(f'work_dirs/methods/my_config/p{index}.png') for index in range(2)
+        Path(f'work_dirs/figures/sheet.{kind}') for kind in ('png', 'svg')
     ]
+    assert all(Path(line).stat().st_size > 1000 for line in ended.stdout.splitlines())
 
 
 def test_a_name_of_the_suite_is_no_file_of_the_working_folder(tmp_path, monkeypatch):

@@ -123,14 +123,14 @@ class SFP(TrainingFreeSegmentor):
         alike = alikeness(middle)
         return aggregated(patches, alike), similarity_attention(alike)
 
-    def enhanced(self, patches: Tensor, weights: Tensor, rotation: Tensor | None) -> Tensor:
+    def enhanced(self, patches: Tensor, weights: Tensor, rotation: Tensor | None = None) -> Tensor:
         """Run the last block's attention on patches (N, T, width), through its output projection."""
         block = self.backbone.blocks[-1]
         query, key, value = block.qkv(patches.to(self.backbone.dtype), rotation)
         gathered = attend(query, query, value) + attend(key, key, value) + weights[:, None].to(value) @ value
         return block.output(gathered / 3).float()
 
-    def integrated(self, patches: Tensor, weights: Tensor, rotation: Tensor | None) -> Tensor:
+    def integrated(self, patches: Tensor, weights: Tensor, rotation: Tensor | None = None) -> Tensor:
         """Let the inner blocks' sum (N, T, width) go through the last block by ``weights`` (N, T, T) alone."""
         block = self.backbone.blocks[-1]
         _, _, value = block.qkv(patches.to(self.backbone.dtype), rotation)

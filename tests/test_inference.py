@@ -162,6 +162,15 @@ def test_maps_kept_in_half_precision_are_the_same_but_for_its_rounding():
     assert 1e-5 < largest_difference(half, exact) < 6 * 2**-11 * float(exact.abs().max())
 
 
+def test_labels_are_ones_own():
+    logits = PixelLogits(torch.randn(1, 4, 4, 4), Windows.over((32, 32), None, 1), (32, 32))
+    settings = (torch.arange(4), torch.ones(4), 40.0, 0.0)
+    first = decide(logits, *settings)
+    kept = first.clone()
+    first.fill_(7)
+    assert torch.equal(decide(logits, *settings), kept)
+
+
 @given(queries=st.integers(1, 900), size=st.tuples(st.integers(16, 2048), st.integers(16, 2048)))
 def test_chunks_are_whole_vectors_of_like_size(queries, size):
     chunks = PAMR().chunks(queries, size, torch.device('cpu'))

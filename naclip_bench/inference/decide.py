@@ -49,7 +49,8 @@ def decide(
 
     # All thresholds are decided from one map.
     winners, *_ = logits.once(('winners', id(query_class), id(multiplicity), scale, area_thd, limited), compute)
-    return winners.above(prob_thd) if limited else winners.labels
+    # A map of one's own, which may be written over.
+    return winners.above(prob_thd) if limited else winners.labels.clone()
 
 
 def allowed_queries(

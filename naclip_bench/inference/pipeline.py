@@ -204,10 +204,12 @@ def _pixel_logits_of_like(
             with STOPWATCH.stage('refine', device):
                 # Without what else may be beside them, a mask.
                 colors = [image[:3] for image in images]
-                if refine.image_key not in near:
+                # Of other colors where images are rounded up to whole patches.
+                known = refine.image_key, first.whole_patches
+                if known not in near:
                     of_sizes = zip(colors, sizes, strict=True)
-                    near[refine.image_key] = [refine.neighborhood(image, tuple(size)) for image, size in of_sizes]
-                logits = refined[key, refine] = list(map(refine, logits, colors, near[refine.image_key]))
+                    near[known] = [refine.neighborhood(image, tuple(size)) for image, size in of_sizes]
+                logits = refined[key, refine] = list(map(refine, logits, colors, near[known]))
         results.append(logits)
     return results
 

@@ -64,7 +64,9 @@ def with_tiny_helpers(model):
         model.helper = tiny_helper(16 if 'patch16' in model.helper.arch else 8)
         if model.type == 'CASS':
             model.helper = CASS_HELPER
-    if model.get('sam'):
+    if model.get('sam', {}).get('type') == 'PromptedSAM':
+        model.sam = TINY_PROMPTED_SAM
+    elif model.get('sam'):
         model.sam = dict(TINY_SAM, halves=model.sam.get('halves', False))
     if model.get('refiner'):
         model.refiner = TINY_PROMPTED_SAM

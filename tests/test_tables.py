@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helper import with_tiny_helpers
 from PIL import Image
 
 from naclip_bench.configuration import load_config
@@ -84,7 +85,11 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
 
 @pytest.fixture(scope='module')
 def plan(options: Options) -> Plan:
-    return make_plan(list(TABLES.values()), options)
+    """All tables, with small helpers in the place of SAM and DINOv2."""
+    plan = make_plan(list(TABLES.values()), options)
+    for leaf in plan.leaves:
+        with_tiny_helpers(leaf.config.model)
+    return plan
 
 
 @pytest.mark.parametrize('key', TABLES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from mmengine.logging import MMLogger, print_log
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.evaluation import IoUMetric
 from PIL import Image
@@ -350,6 +352,14 @@ def test_interrupted_run_goes_on_to_the_same_bits(bench, capfd, monkeypatch):
     assert last.startswith('5/5 images') and f'mIoU {result["metrics"]["mIoU"]:.2f} (' in last, 'of all five images'
     assert result['metrics'] == expected['metrics'] and result['per_class'] == expected['per_class']
     assert (result['times']['images'], expected['times']['images']) == (3, 5)
+
+
+def test_a_warning_after_a_run_goes_to_no_file_of_it(bench, capfd):
+    assert bench.run(capfd).code == 0
+    # As libraries do that set up logging anew, a server's among them.
+    for handler in MMLogger.get_current_instance().handlers:
+        handler.close()
+    print_log('mmengine speaks through its current logger, which was the run\'s', 'current', logging.WARNING)
 
 
 def test_a_run_that_is_finished_is_read(bench, capfd):

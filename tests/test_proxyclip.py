@@ -86,9 +86,10 @@ def test_whole_prediction(case, names, image, size, settings):
     samples = [SegDataSample(metainfo=dict(ori_shape=size))]
     image = random_image(*image)[0]
     logits = model([image], samples, mode='tensor')[0][:, ::25, ::25]
-    # A similarity that is 0 but for rounding is seen by one of the two alone: that of one patch in these images.
+    # A similarity that is 0 but for rounding is seen by one of the two alone: that of one patch in these images, whose
+    # logits reach, drawn between patches, two of the stored pixels each way.
     away = (logits - stored['seg_logits[:,::25,::25]']).abs().amax(0).flatten()
-    assert (away > 2e-5).sum() <= 1
+    assert (away > 2e-5).sum() <= 4
     assert away.max() < 1e-3
     labels = model([image], samples, mode='predict')[0].pred_sem_seg.data[0]
     assert (labels == stored['pred']).float().mean() >= 0.9999

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 import uuid
@@ -288,6 +289,10 @@ def _loop(
             runner.test()
         finally:
             progress.close()
+            # mmengine's current logger outlives the run: its next warning would be written to a folder that is gone.
+            for handler in [of for of in runner.logger.handlers if isinstance(of, logging.FileHandler)]:
+                runner.logger.removeHandler(handler)
+                handler.close()
 
 
 def _loader(opened: OpenPass) -> DataLoader:

@@ -23,6 +23,7 @@ from .bundled import CONFIGS
 from .console import telling
 from .errors import BenchError, did_you_mean
 from .plugins import errors_of_plugins, plugins
+from .precision import AUTO, precision_for
 
 #: What the data roots of the configs begin with; ``data_root`` of :func:`load_config` takes its place.
 DATA = 'data'
@@ -245,7 +246,7 @@ def load_config(
         name: path or name of the config.
         data_root: folder that takes the place of ``data``.
         pretrained: see :class:`FrozenCLIP`; ``none`` for random weights.
-        precision: fp32, bf16 or fp16.
+        precision: fp32, bf16, fp16, or ``auto``; see :func:`precision_for`.
         cfg_options: any setting by its dotted name.
 
     Raises:
@@ -335,7 +336,7 @@ def _with_settings(
                 if 'folder' not in helper:
                     helper['pretrained'] = None
     if precision is not None:
-        backbone['precision'] = precision
+        backbone['precision'] = _device_precision() if precision == AUTO else precision
     dataset = config.test_dataloader.dataset
     if data_root is not None and 'data_root' in dataset:
         first, *rest = Path(dataset.data_root).parts
@@ -343,6 +344,12 @@ def _with_settings(
             raise BenchError(f'a data root takes the place of {DATA}/, but {where} has its data in {dataset.data_root}')
         dataset.data_root = str(Path(data_root, *rest))
     return config
+
+
+def _device_precision() -> str:
+    import torch
+
+    return precision_for('cuda' if torch.cuda.is_available() else 'cpu')
 
 
 def _setting_like(name: str, config: Config) -> str:

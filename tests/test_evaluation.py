@@ -359,7 +359,7 @@ def test_a_warning_after_a_run_goes_to_no_file_of_it(bench, capfd):
     # As libraries do that set up logging anew, a server's among them.
     for handler in MMLogger.get_current_instance().handlers:
         handler.close()
-    print_log('mmengine speaks through its current logger, which was the run\'s', 'current', logging.WARNING)
+    print_log("mmengine speaks through its current logger, which was the run's", 'current', logging.WARNING)
 
 
 def test_a_run_that_is_finished_is_read(bench, capfd):

@@ -82,7 +82,7 @@ def add_model_arguments(parser: ArgumentParser) -> None:
         help='open_clip tag (openai, laion2b_s34b_b88k, metaclip_400m, ...), a local file (.pt, .safetensors, '
         'TorchScript archive), "materials" for the tiny CLIP of Materials, or "none" for random weights',
     )
-    add('--precision', choices=['fp32', 'bf16', 'fp16'], help='of the vision tower (default: fp32, the reference)')
+    add_precision(parser)
     add(
         '--cfg-options',
         nargs='+',
@@ -91,6 +91,15 @@ def add_model_arguments(parser: ArgumentParser) -> None:
         help='change any setting of the config: model.stride=56 model.window_batch=64 test_dataloader.num_workers=8',
     )
     add_import(parser)
+
+
+def add_precision(parser: ArgumentParser) -> None:
+    """What every command takes that computes with a vision tower."""
+    parser.add_argument(
+        '--precision',
+        choices=['fp32', 'bf16', 'fp16', 'auto'],
+        help='of the vision tower (default: fp32, the reference); auto: bf16 on GPUs and CPUs that have units for it',
+    )
 
 
 def add_run_arguments(parser: ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
-from .arguments import add_import
+from .arguments import add_import, add_precision
 
 if TYPE_CHECKING:
     from ..segment.segmenter import Segmenter
@@ -32,7 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         '(default: openai where it is on this machine, else materials)',
     )
     add('--arch', help="open_clip's name of the architecture (default: ViT-B-16-quickgelu)")
-    add('--precision', choices=['fp32', 'bf16', 'fp16'], help='of the vision tower (default: fp32)')
+    add_precision(parser)
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps or xpu (default: %(default)s)')
     add('--host', default='127.0.0.1', help='0.0.0.0 for all who reach this machine (default: this machine alone)')
     add('--port', type=int, help='default: the first from 7860 on that is free')

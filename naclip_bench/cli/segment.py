@@ -12,7 +12,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from ..errors import BenchError, did_you_mean
-from .arguments import Settings, add_import
+from .arguments import Settings, add_import, add_precision
 
 #: As in :mod:`naclip_bench.segment.batch`, which takes seconds to import.
 FORMATS = ('png', 'overlay', 'coco', 'coco-polygons', 'geojson', 'geotiff', 'npz', 'csv', 'html')
@@ -54,7 +54,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='open_clip tag, local file, "materials" for the tiny CLIP that comes along, or "none" (default: openai)',
     )
     add('--arch', help="open_clip's name of the architecture (default: ViT-B-16-quickgelu)")
-    add('--precision', choices=['fp32', 'bf16', 'fp16'], help='of the vision tower (default: fp32)')
+    add_precision(parser)
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1, mps or xpu (default: %(default)s)')
     add('--short-side', metavar='PIXELS', help='to which images are resized, or "original" (default: 336)')
     add('--every', type=int, default=1, metavar='N', help='of a video each N-th frame (default: %(default)s)')

@@ -24,6 +24,7 @@ from ..evaluation.config_check import check_config
 from ..evaluation.key import SPEED, key_of, source_digest
 from ..json_files import plain
 from ..methods.base import TrainingFreeSegmentor
+from ..precision import AUTO, precision_for
 from ..settings import resolved_settings
 from ..vocabulary import Vocabulary, names_of
 from .devices import device_of
@@ -68,7 +69,7 @@ class Segmenter:
         weights: tag of open_clip, a local file, ``materials`` for the tiny CLIP that comes along, or ``none`` for
             random ones. None: what the method's config says, OpenAI's.
         arch: open_clip's name of the architecture where the weights are of another one than ``ViT-B-16-quickgelu``.
-        precision: ``fp32``, ``bf16`` or ``fp16`` of the vision tower.
+        precision: ``fp32``, ``bf16`` or ``fp16`` of the vision tower, or ``auto``: what the device is made for.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps`` or ``xpu``.
         short_side: pixels to which an image's short side is resized; None: what the protocol says (336, its long side
             at most 2048); ``original``: not resized. Large images are worked on in tiles.
@@ -104,6 +105,8 @@ class Segmenter:
             precision=precision, short_side=short_side, templates=templates, settings=dict(settings or {}),
         )  # fmt: skip
         self.device = device_of(device)
+        if precision == AUTO:
+            self.asked['precision'] = precision_for(self.device.type)
         self._config = self._configured(method)
         if classes is None and method in method_bases():
             raise BenchError('there are no words; give some, as "dog, boat, water"')

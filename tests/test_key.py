@@ -25,7 +25,7 @@ from naclip_bench.backbones import FrozenCLIP
 from naclip_bench.backbones.text import text_vectors
 from naclip_bench.backbones.weights import load_clip
 from naclip_bench.bundled import CONFIGS
-from naclip_bench.datasets.digest import file_digests
+from naclip_bench.digests import file_digests
 from naclip_bench.errors import BenchError
 from naclip_bench.evaluation import key as key_module
 from naclip_bench.evaluation.leaf import Leaf, Selection
@@ -237,11 +237,11 @@ def test_files_are_hashed_by_content(tmp_path, monkeypatch):
 
 def test_files_that_are_settled_are_not_read_again(tmp_path, monkeypatch):
     monkeypatch.setenv('NACLIP_BENCH_CACHE', str(tmp_path / 'cache'))
-    monkeypatch.setattr('naclip_bench.datasets.digest.SETTLED', -1.0)
+    monkeypatch.setattr('naclip_bench.digests.SETTLED', -1.0)
     path = tmp_path / 'a'
     path.write_bytes(b'content')
     (digest,) = file_digests([str(path)])
-    monkeypatch.setattr('naclip_bench.datasets.digest._digest', lambda path: pytest.fail('read again'))
+    monkeypatch.setattr('naclip_bench.digests._digest', lambda path: pytest.fail('read again'))
     assert file_digests([str(path)]) == [digest]
 
 

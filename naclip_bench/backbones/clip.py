@@ -100,6 +100,7 @@ class FrozenCLIP(nn.Module):
         random_weights: the weights mean nothing.
         colors: mean and deviation (0..1, RGB) that the weights were trained with.
         family: what kind of encoder it is, and what it offers to methods.
+        described: the device that it is said to be on, where it has no values; see :mod:`.described`.
         prefix: how many tokens stand before the patches: [CLS], registers.
         clip: open_clip's model. Its blocks are changed (:func:`fold_quick_gelu`): use the methods here, not its own.
     """
@@ -117,6 +118,7 @@ class FrozenCLIP(nn.Module):
         self.clip = loaded.model.eval().requires_grad_(False)
         self.weights_name, self.weights_hash, self.random_weights = loaded.name, loaded.sha256, loaded.random_weights
         self.colors: Colors = loaded.colors
+        self.described = loaded.described
         self.arch, self.precision = loaded.arch, precision
 
         self.family, self.tokenizer = loaded.family, loaded.tokenizer
@@ -137,7 +139,7 @@ class FrozenCLIP(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        return next(self.clip.visual.parameters()).device
+        return self.described or next(self.clip.visual.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:

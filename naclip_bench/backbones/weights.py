@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..errors import BenchError
 from .checkpoint import read_checkpoint
 from .colors import OPENAI, Colors, colors_of_architecture, parse_colors
+from .described import Description, described_device
 from .families import TIPS, Family, family_of
 from .sources import FOLDER, Architecture, find_architecture, find_weights
 from .tokenizing import Tokenizer, tokenizer_of
@@ -45,6 +46,7 @@ class LoadedCLIP:
     sha256: str  #: of all parameters in float32
     random_weights: bool
     colors: Colors  #: mean and deviation in 0..1
+    described: torch.device | None = None  #: where a model without values is said to be; see :mod:`.described`
 
 
 def load_clip(
@@ -62,11 +64,20 @@ def load_clip(
     architecture = find_architecture(arch)
     family, model = family_of(architecture.name, architecture.config), _build(architecture)
     tokenizer = tokenizer_of(architecture.config['text_cfg'], _folder_of(architecture))
-    if pretrained is None:
-        name, state, known_colors = 'random', random_weights(model.state_dict()), architecture.colors or OPENAI
+    source = None if pretrained is None else find_weights(str(pretrained), architecture)
+    name, device, description = source.name if source else 'random', described_device(), None
+    if device is not None and TIPS not in architecture.config:
+        known_before = source and source.colors, architecture.colors
+        description = Description(source and source.path, architecture, name, known_before, asked_colors)
+        known = description.read()
+        if known is not None:
+            found_colors = tuple(map(tuple, known['colors']))
+            about = architecture.name, name, known['sha256'], source is None, found_colors, device
+            return LoadedCLIP(model, family, tokenizer, *about)
+    if source is None:
+        state, known_colors = random_weights(model.state_dict()), architecture.colors or OPENAI
     else:
-        source = find_weights(str(pretrained), architecture)
-        name, checkpoint = source.name, read_checkpoint(source.path, TIPS in architecture.config)
+        checkpoint = read_checkpoint(source.path, TIPS in architecture.config)
         if checkpoint.openai and not architecture.quick_gelu:
             raise BenchError(
                 f"pretrained: {name} is an archive of OpenAI's, trained with QuickGELU; {architecture.other_activation}"
@@ -78,8 +89,10 @@ def load_clip(
     found_colors = asked_colors or known_colors or colors_of_architecture(architecture.name, architecture.config, name)
     model.load_state_dict(state, assign=True)
     _fill_buffers(model)
-    random = pretrained is None
-    return LoadedCLIP(model, family, tokenizer, architecture.name, name, weights_hash(state), random, found_colors)
+    sha256 = weights_hash(state)
+    if description:
+        description.keep(sha256=sha256, colors=found_colors)
+    return LoadedCLIP(model, family, tokenizer, architecture.name, name, sha256, source is None, found_colors)
 
 
 def costs_of(architecture: Architecture) -> tuple[int, Tower]:

@@ -11,9 +11,9 @@ from mmseg.registry import DATASETS
 from mmseg.structures import SegDataSample
 from torch.utils.data import Dataset
 
+from ..digests import file_digests
 from ..errors import BenchError
 from .check import image_names, is_drawn
-from .digest import file_digests
 
 
 class SameImages(Dataset):

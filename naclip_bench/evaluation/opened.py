@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -12,7 +13,9 @@ from mmengine.dataset import BaseDataset
 from mmseg.registry import METRICS
 
 from ..backbones import FrozenCLIP
+from ..backbones.described import described
 from ..backbones.sources import find_architecture, find_weights
+from ..cache import cache_folder
 from ..checks.start import build_dataset
 from ..datasets.check import image_names, select
 from ..datasets.digest import image_digests
@@ -129,7 +132,7 @@ class OpenPass:
     Attributes:
         data: the images, with a truth a dataset.
         names: of the images that are run, in order.
-        model: the leaves' methods side by side; ``members`` are these methods.
+        members: the leaves' methods, which need not have their weights yet: ``model`` has.
         parts: of each leaf: everything that decides its matrices, by name; see :func:`key_parts`.
         keys: of each leaf: the hash of that.
         places: place of the first leaf that has each key.
@@ -147,9 +150,7 @@ class OpenPass:
         self.names = [self.data.names[index] for index in self.data.indices]
         cuda = torch.cuda.is_available()
         self.device = torch.device('cuda', torch.cuda.current_device()) if cuda else torch.device('cpu')
-        members = {f'leaf{place}': _without_backbone(leaf) for place, leaf in enumerate(self.leaves)}
-        self.model = SideBySide(members, self.leaves[0].config.model.backbone).eval().to(self.device)
-        self.members: list[TrainingFreeSegmentor] = list(self.model.members.values())
+        self._side_by_side = self._built()
         self.parts = [
             key_parts(leaf.config, member, self.dataset(leaf))
             for leaf, member in zip(self.leaves, self.members, strict=True)
@@ -169,6 +170,43 @@ class OpenPass:
                 parts['masks'] = key_of(digests)
             self.keys.append(key_of(parts))
             self.places.setdefault(self.keys[-1], place)
+
+    def _built(self, loaded: bool = False) -> SideBySide:
+        """The methods, with their weights where these are not known or asked for."""
+        members = {f'leaf{place}': _without_backbone(leaf) for place, leaf in enumerate(self.leaves)}
+        # Helpers are loaded whatever is asked for, and not twice.
+        loaded |= any(config.get(name) for config in members.values() for name in HELPERS)
+        try:
+            with nullcontext() if loaded else described(self.device):
+                model = SideBySide(members, self.leaves[0].config.model.backbone).eval()
+        except RuntimeError:
+            # A method that looks at weights when it is built; where they have values, the error is another.
+            if loaded:
+                raise
+            return self._built(loaded=True)
+        return model if model.backbone.described else model.to(self.device)
+
+    @property
+    def model(self) -> SideBySide:
+        """The leaves' methods side by side, loaded when they are first asked for.
+
+        Raises:
+            BenchError: the weights are not what they were when the keys were made.
+        """
+        known = self._side_by_side.backbone
+        if known.described:
+            model = self._built(loaded=True)
+            if model.backbone.weights_hash != known.weights_hash:
+                raise BenchError(
+                    f'the weights {known.weights_name} were changed meanwhile, or what {cache_folder()} tells of them '
+                    'is wrong; delete its folder "weights" and run this again'
+                )
+            self._side_by_side = model
+        return self._side_by_side
+
+    @property
+    def members(self) -> list[TrainingFreeSegmentor]:
+        return list(self._side_by_side.members.values())
 
     def leaf_of(self, key: str) -> Leaf:
         return self.leaves[self.places[key]]
@@ -212,7 +250,7 @@ class OpenPass:
     def finished_members(self, seen: Mapping[str, set[str]]) -> dict[str, frozenset[int]]:
         """Indices of the images that each member need not see; of a leaf that is not to be computed, all."""
         everything = frozenset(range(len(self.names)))
-        finished = {name: everything for name in self.model.members}
+        finished = {f'leaf{place}': everything for place in range(len(self.leaves))}
         for key, names in seen.items():
             finished[f'leaf{self.places[key]}'] = frozenset(
                 index for index, name in enumerate(self.names) if name in names

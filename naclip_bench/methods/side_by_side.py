@@ -51,6 +51,10 @@ class SideBySide(BaseSegmentor):
         self.finished: dict[str, frozenset[int]] = {}
         self.tell: Callable[[float], None] = lambda share: None
 
+    @property
+    def backbone(self) -> FrozenCLIP:
+        return next(iter(self.members.values())).backbone
+
     @torch.no_grad()
     def predict(self, inputs: Sequence[Tensor], data_samples: list[SegDataSample]) -> list[SegDataSample]:
         """Segment images; each sample's ``predictions`` holds a label map (H, W) int16 by member's name.

@@ -73,9 +73,8 @@ def plugins() -> list[Plugin]:
 
     One that cannot be imported offers nothing and says why; the others are as they would be without it.
     """
-    names = [(point.name, point.module) for point in entry_points(group=ENTRY_POINTS)]
-    names += [(name, name) for name in os.environ.get(NAMED, '').split(os.pathsep) if name]
-    return [_load(*name) for name in names]
+    named = [(name, name) for name in os.environ.get(NAMED, '').split(os.pathsep) if name]
+    return [_load(*names) for names in [*_installed(tuple(sys.path)), *named]]
 
 
 def errors_of_plugins() -> str:
@@ -90,6 +89,12 @@ def one_line(error: BaseException) -> str:
 
 def _is_file(name: str) -> bool:
     return name.endswith('.py') or os.sep in name
+
+
+@cache
+def _installed(_places: tuple[str, ...]) -> list[tuple[str, str]]:
+    # Once: it opens a file of every package that is installed, and a table asks for a thousand configs.
+    return [(point.name, point.module) for point in entry_points(group=ENTRY_POINTS)]
 
 
 @cache

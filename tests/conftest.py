@@ -1,7 +1,9 @@
+import copy
 import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ os.environ['HF_HUB_OFFLINE'] = '1'
 
 from golden import TINY
 
+from naclip_bench.backbones import clip, weights
+from naclip_bench.backbones.described import described_device
 from naclip_bench.configuration import register
 
 register()
@@ -31,6 +35,22 @@ def text_cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp('text-cache')
     os.environ['NACLIP_BENCH_CACHE'] = str(folder)
     return folder
+
+
+@pytest.fixture(autouse=True, scope='session')
+def one_tiny_clip():
+    """The small CLIP drawn once: more than half of what a test of a method would take."""
+    load, drawn = clip.load_clip, weights.load_clip(TINY, None)
+
+    def copied(arch, pretrained, colors):
+        if (arch, pretrained, colors) != (TINY, None, None) or described_device():
+            return load(arch, pretrained, colors)
+        # The tokenizer, which has a vocabulary of 49,408 words, is nobody's to change.
+        return replace(drawn, model=copy.deepcopy(drawn.model))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clip, 'load_clip', copied)
+        yield
 
 
 @pytest.fixture(scope='session')

@@ -28,6 +28,7 @@ from naclip_bench.bundled import CONFIGS
 from naclip_bench.digests import file_digests
 from naclip_bench.errors import BenchError
 from naclip_bench.evaluation import key as key_module
+from naclip_bench.evaluation.key import source_digest
 from naclip_bench.evaluation.leaf import Leaf, Selection
 from naclip_bench.evaluation.opened import OpenPass, Pass, passes_of
 from naclip_bench.evaluation.run import run
@@ -173,30 +174,19 @@ def test_where_files_lie_is_not(bench, tmp_path):
     assert key_of(leaf) == before
 
 
-def test_changed_source_changes_the_digest(tmp_path):
-    """A copy of the package with another attention, in a process of its own."""
-    for name in ('naclip_bench', 'configs', 'data/subsets'):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns('__pycache__'))
-
-    def digest() -> str:
-        code = 'from naclip_bench.configuration import register; register(); '
-        code += 'from naclip_bench.evaluation.key import source_digest; print(source_digest())'
-        done = subprocess.run(
-            [sys.executable, '-c', code],
-            cwd=tmp_path,
-            env={**os.environ, 'PYTHONPATH': str(tmp_path)},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout
-
-    before = digest()
-    method = tmp_path / 'naclip_bench' / 'methods' / 'naclip.py'
+def test_changed_source_changes_the_digest(tmp_path, monkeypatch):
+    """A copy of the package with another attention."""
+    copied = tmp_path / 'naclip_bench'
+    shutil.copytree(key_module.PACKAGE, copied, ignore=shutil.ignore_patterns('__pycache__'))
+    before = source_digest()
+    monkeypatch.setattr(key_module, 'PACKAGE', copied)
+    digest = source_digest.__wrapped__
+    assert digest() == before
+    method = copied / 'methods' / 'naclip.py'
     method.write_text(method.read_text().replace('key, key', 'query, key'))
     after = digest()
-    assert before != after and before.strip() == key_module.source_digest()
-    report = tmp_path / 'naclip_bench' / 'tables' / 'report.py'
+    assert before != after
+    report = copied / 'tables' / 'report.py'
     report.write_text(report.read_text() + '\n# decides no matrix\n')
     assert digest() == after
 

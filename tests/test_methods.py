@@ -8,7 +8,6 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch.nn import functional as F
 
-from naclip_bench.backbones.weights import load_clip
 from naclip_bench.configuration import config_names, load_config
 from naclip_bench.errors import BenchError
 from naclip_bench.inference.pamr import PAMR
@@ -280,18 +279,6 @@ def test_attention_weights_are_the_attention(kind, settings):
     assert torch.allclose(sums, sums.round().clamp(min=1), atol=1e-4)
 
 
-@pytest.fixture(scope='module')
-def one_tiny_clip():
-    """Loading the small CLIP once for all configs."""
-    loaded = load_clip(TINY, None)
-    with pytest.MonkeyPatch.context() as patch:
-        import copy
-
-        patch.setattr('naclip_bench.backbones.clip.load_clip', lambda *_: copy.deepcopy(loaded))
-        yield
-
-
-@pytest.mark.usefixtures('one_tiny_clip')
 @pytest.mark.parametrize('name', config_names())
 def test_every_config_segments_an_image(name):
     config = load_config(name)

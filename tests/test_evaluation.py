@@ -20,7 +20,8 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.evaluation import IoUMetric
 from PIL import Image
 from plans import tiny_leaf
-from tiny import TinyBench, assert_kept, run_process
+from processes import run_spread
+from tiny import TinyBench, assert_kept
 
 from naclip_bench.checks.start import build_dataset
 from naclip_bench.configuration import load_config
@@ -310,9 +311,8 @@ UNEVEN = {'config': 'naclip_voc20', 'options': {'test_dataloader.batch_size': 2}
 def test_two_processes_give_the_same_bits_as_one(bench, capfd):
     spread = bench.folder / 'two'
     assert bench.run(capfd, **UNEVEN).code == 0
-    torchrun = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2')
     arguments = bench.arguments('--launcher', 'pytorch', work_dir=spread, **UNEVEN)
-    outcome = run_process(arguments, torchrun, OMP_NUM_THREADS=1)
+    outcome = run_spread(arguments, 2, bench.folder / 'said')
     assert outcome.code == 0, outcome.stderr
     assert outcome.stdout.count('mIoU') == 1, 'only the first process prints'
 

@@ -15,7 +15,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
 from plans import plain_cells, tiny_leaf
-from tiny import TinyBench, run_process
+from processes import run_spread
+from tiny import TinyBench
 
 from naclip_bench.backbones import FrozenCLIP
 from naclip_bench.backbones import text as text_module
@@ -180,14 +181,13 @@ def test_predictions_of_an_older_image_are_written_again(bench, capfd):
 
 
 def test_a_regression_over_processes_has_one_verdict(bench):
-    torchrun = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2')
     tool = CONFIGS.parent / 'tools' / 'regress.py'
     where = ['--expected', str(bench.folder / 'expected.json'), '--launcher', 'pytorch']
     given = bench.arguments(without=('--work-dir', '--store'))
-    recorded = run_process([*where, '--record', *given], torchrun, tool, OMP_NUM_THREADS=1)
+    recorded = run_spread([*where, '--record', *given], 2, bench.folder / 'recorded', tool)
     assert recorded.code == 0, recorded.stderr
     assert recorded.stdout.count('written to') == 1
-    compared = run_process([*where, '--data-root', str(bench.folder / 'data')], torchrun, tool, OMP_NUM_THREADS=1)
+    compared = run_spread([*where, '--data-root', str(bench.folder / 'data')], 2, bench.folder / 'compared', tool)
     assert compared.code == 0, compared.stdout + compared.stderr
     assert compared.stdout.count('1 as expected, 0 not') == 1 and 'FAIL' not in compared.stdout
 

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny import Outcome, TinyBench, run_here, run_process
+from processes import run_spread
+from tiny import TinyBench, run_here, run_process
 
 from naclip_bench.bundled import CONFIGS
 from naclip_bench.errors import BenchError
@@ -31,12 +32,6 @@ def table(bench: TinyBench, name: str, *more: str) -> list[str]:
     return bench.arguments(*chosen, config='naclip/table4', work_dir=work_dir, without=('--work-dir',))
 
 
-def spread(bench: TinyBench, processes: int, name: str, *more: str) -> Outcome:
-    torchrun = ('-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}')
-    arguments = table(bench, name, '--launcher', 'pytorch', *more)
-    return run_process(arguments, torchrun, TOOLS / 'reproduce.py', OMP_NUM_THREADS=1)
-
-
 def matrices(bench: TinyBench, name: str) -> dict[str, dict]:
     store = Store(bench.folder / name / 'store')
     entries = {path.stem: store.get(path.stem) for path in store.folder.glob('*.npz')}
@@ -45,7 +40,10 @@ def matrices(bench: TinyBench, name: str) -> dict[str, dict]:
 
 def test_tables_are_the_same_bits_whatever_the_spread(bench, capfd):
     """Seven images in batches of two, over one, two and three processes."""
-    outcomes = {count: spread(bench, count, f'over{count}') for count in (1, 2, 3)}
+    outcomes = {1: run_here(capfd, table(bench, 'over1'), TOOLS / 'reproduce.py')}
+    for count in (2, 3):
+        arguments = table(bench, f'over{count}', '--launcher', 'pytorch')
+        outcomes[count] = run_spread(arguments, count, bench.folder / f'over{count}', TOOLS / 'reproduce.py')
     for count, outcome in outcomes.items():
         assert outcome.code == 0, outcome.stderr
         assert outcome.stdout.count('naclip/table4') == 1, 'only the first process prints'
@@ -80,10 +78,12 @@ def test_the_script_for_slurm_starts_the_processes_of_every_machine(bench, monke
 def test_a_process_that_fails_says_why_and_the_run_goes_on_later(bench, capfd):
     content = bench.image('p5').read_bytes()
     bench.image('p5').write_bytes(content[:200])
-    outcome = spread(bench, 2, 'spread')
+    torchrun = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2')
+    arguments = table(bench, 'spread', '--launcher', 'pytorch')
+    outcome = run_process(arguments, torchrun, TOOLS / 'reproduce.py', OMP_NUM_THREADS=1)
     assert outcome.code != 0 and 'p5.jpg is truncated' in outcome.stderr
     bench.image('p5').write_bytes(content)
-    assert spread(bench, 2, 'spread').code == 0
+    assert run_spread(arguments, 2, bench.folder / 'spread', TOOLS / 'reproduce.py').code == 0
     assert run_here(capfd, table(bench, 'alone'), TOOLS / 'reproduce.py').code == 0
     assert matrices(bench, 'spread').keys() == matrices(bench, 'alone').keys()
 

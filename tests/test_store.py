@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from plans import logged, plain_cells, run_logged, tiny_passes
+from processes import LOADED
 from tiny import TinyBench
 
 from naclip_bench.errors import BenchError
@@ -201,7 +202,7 @@ def computed(log: Path) -> Counter:
 
 
 def started(*arguments: object) -> multiprocessing.Process:
-    process = multiprocessing.get_context('spawn').Process(target=run_logged, args=arguments)
+    process = LOADED.Process(target=run_logged, args=arguments)
     process.start()
     return process
 
@@ -259,7 +260,7 @@ def test_killed_in_the_middle_then_the_same_again(bench, expected, store, monkey
 
 def test_two_processes_on_one_store_at_once(bench, expected, store, tmp_path):
     passes, logs = tiny_passes(bench), [tmp_path / 'one', tmp_path / 'two']
-    ready = multiprocessing.get_context('spawn').Barrier(2)
+    ready = LOADED.Barrier(2)
     processes = [started(passes, store.folder, log, None, ready) for log in logs]
     for process in processes:
         process.join()

@@ -8,8 +8,10 @@ is of it only where a threshold takes the others away.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -17,6 +19,7 @@ from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
 
 from .bundled import CLASS_NAMES, bundled_or_own
 from .errors import BenchError, did_you_mean
+from .json_files import write_json
 
 #: Sets of prompt templates by name: the 80 that OpenAI published for ImageNet, the single plain one (GEM), and the 85
 #: of MaskCLIP and CLIP Surgery.
@@ -45,7 +48,8 @@ class Vocabulary:
 
     Args:
         class_names: name of a bundled file (``voc21``), or the path of one's own; see :func:`class_name_file`.
-        templates: name of a set of prompt templates, or templates of one's own, each with a ``{}``.
+        templates: name of a set of prompt templates, templates of one's own, each with a ``{}``, or the path of a JSON
+            file with those of each class, as ``naclip-bench templates`` writes it.
 
     Attributes:
         classes: the synonyms of each class.
@@ -53,6 +57,8 @@ class Vocabulary:
         query_class: (Q,) int64, the class of each query. A word that stands in two classes (COCO-Object has "bed" both
             as background and as a class) ties with itself, and the first class wins every tie: it speaks for that.
         multiplicity: (Q,) float32, how often each query stands in the file; so often it counts in the softmax.
+        templates: all that are used; ``query_templates`` are those of each query.
+        chosen: what the file says of how the templates of each class were chosen; None without one.
         occurrences: index into ``queries`` of every word of the file in order, repetitions included.
         word_class: the class of the line that each of these words stands in.
         name: the file's name; ``words`` of a vocabulary without a file.
@@ -90,14 +96,8 @@ class Vocabulary:
         return vocabulary
 
     def _fill(self, text: str, name: str, path: Path | str, templates: str | Sequence[str]) -> None:
-        if isinstance(templates, str) and templates not in TEMPLATES:
-            raise BenchError(f'unknown templates "{templates}"{did_you_mean(templates, TEMPLATES)}')
-        self.templates = TEMPLATES[templates] if isinstance(templates, str) else tuple(templates)
-        if not self.templates or any('{}' not in template for template in self.templates):
-            raise BenchError('templates: each must have a {} where the word goes: "a photo of a {}."')
         self.name, self.path = name, path
         self.sha256 = hashlib.sha256(text.encode()).hexdigest()
-        self.prompts_sha256 = hashlib.sha256('\n'.join(self.templates).encode()).hexdigest()
 
         # Only the line break is taken off and only ", " separates, as the released code of the SCLIP family does.
         lines = text.removesuffix('\n').split('\n')
@@ -117,6 +117,26 @@ class Vocabulary:
         self.word_class = torch.tensor([index for _, index in words])
         self.query_class = torch.tensor(list(first_class.values()))
         self.multiplicity = torch.bincount(self.occurrences, minlength=len(self.queries)).float()
+        self._fill_templates(templates)
+
+    def _fill_templates(self, templates: str | Sequence[str]) -> None:
+        self.chosen: dict | None = None
+        if isinstance(templates, str) and templates.endswith('.json'):
+            choice = read_choice(Path(templates), [', '.join(synonyms) for synonyms in self.classes if synonyms])
+            of_class = [tuple(choice['classes'].get(', '.join(synonyms), ())) for synonyms in self.classes]
+            self.query_templates = [of_class[index] for index in self.query_class.tolist()]
+            self.templates = tuple(dict.fromkeys(chain.from_iterable(self.query_templates)))
+            self.chosen = {**choice['about'], 'file': Path(templates).name}
+            content = json.dumps(self.query_templates)
+        else:
+            if isinstance(templates, str) and templates not in TEMPLATES:
+                raise BenchError(f'unknown templates "{templates}"{did_you_mean(templates, TEMPLATES)}')
+            self.templates = TEMPLATES[templates] if isinstance(templates, str) else tuple(templates)
+            self.query_templates = [self.templates] * len(self.queries)
+            content = '\n'.join(self.templates)
+        if not self.templates or any('{}' not in template for template in self.templates):
+            raise BenchError('templates: each must have a {} where the word goes: "a photo of a {}."')
+        self.prompts_sha256 = hashlib.sha256(content.encode()).hexdigest()
 
     def __len__(self) -> int:
         """Number of classes."""
@@ -145,6 +165,33 @@ def class_name_file(name: str | Sequence[str]) -> Path:
     """
     name = ','.join(map(str, name)) if isinstance(name, list | tuple) else str(name)
     return bundled_or_own(name, CLASS_NAMES, 'class names')
+
+
+def write_choice(path: Path, classes: Mapping[str, Sequence[str]], about: Mapping[str, object]) -> None:
+    """Write the templates of each class, by its line in the class-name file, and how they were chosen."""
+    write_json(path, {'classes': {name: list(templates) for name, templates in classes.items()}, 'about': dict(about)})
+
+
+def read_choice(path: Path, classes: Sequence[str]) -> dict:
+    """Read what :func:`write_choice` wrote.
+
+    Raises:
+        BenchError: there is no such file, or its classes are not ``classes``.
+    """
+    try:
+        choice = json.loads(path.read_text(encoding='utf-8'))
+        known = {name: [str(template) for template in templates] for name, templates in choice['classes'].items()}
+        about = dict(choice['about'])
+    except OSError as error:
+        raise BenchError(f'templates: cannot read {path}: {error.strerror}') from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise BenchError(f'templates: {path} is no file as naclip-bench templates writes it') from None
+    absent = [name for name in classes if not known.get(name)]
+    if absent:
+        more = f' and {len(absent) - 1} more' if len(absent) > 1 else ''
+        first = absent[0].split(', ')[0]
+        raise BenchError(f'templates: {path} has none for "{first}"{more}; choose them with the same class names')
+    return {'classes': known, 'about': about}
 
 
 def check_words(queries: Sequence[str], templates: Sequence[str], tokenize: Tokenizer) -> None:

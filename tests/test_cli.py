@@ -34,6 +34,7 @@ TOOL_OF = {
             'figure',
             'attention',
             'learn',
+            'templates',
             'benchmark',
             'config',
         )

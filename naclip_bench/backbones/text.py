@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,7 +48,7 @@ def text_of(backbone: FrozenCLIP, vocabulary: Vocabulary) -> Text:
     known = backbone.texts.get(vocabulary)
     if known is None or known.vectors.device != backbone.device:
         known = Text(
-            text_vectors(backbone, vocabulary.queries, vocabulary.templates),
+            text_vectors(backbone, vocabulary.queries, vocabulary.query_templates),
             vocabulary.query_class.to(backbone.device),
             vocabulary.multiplicity.to(backbone.device),
         )
@@ -73,8 +74,13 @@ def too_long(backbone: FrozenCLIP, queries: Sequence[str], templates: Sequence[s
     return [word for word in queries if tokenize.count(longest.replace('{}', word)) > tokenize.context_length]
 
 
-def text_vectors(backbone: FrozenCLIP, queries: Sequence[str], templates: Sequence[str]) -> Tensor:
+def text_vectors(
+    backbone: FrozenCLIP, queries: Sequence[str], templates: Sequence[str] | Sequence[Sequence[str]]
+) -> Tensor:
     """Unit text vectors of ``queries``, (Q, embed_dim) in fp32 on the backbone's device.
+
+    Args:
+        templates: of all queries, or of each.
 
     Each prompt's embedding is normalized, they are averaged over the templates, and the mean is normalized again.
     A query's vector depends on nothing but the query, to the last bit. Vectors are cached on disk a query, under the
@@ -86,16 +92,18 @@ def text_vectors(backbone: FrozenCLIP, queries: Sequence[str], templates: Sequen
     folder = cache_folder() / 'text'
     parts = (_code(), backbone.weights_hash, backbone.arch, tokenizer_name(backbone), *_VERSIONS)
     paths, vectors = {}, {}
+    each = [templates] * len(queries) if not templates or isinstance(templates[0], str) else templates
+    of_queries = dict(zip(queries, each, strict=True))
     for query in queries:
-        of_query = '\0'.join((*parts, backbone.device.type, *templates, query))
+        of_query = '\0'.join((*parts, backbone.device.type, *of_queries[query], query))
         key = hashlib.sha256(of_query.encode()).hexdigest()
         paths[query] = folder / key[:2] / f'{key}.npy'
         vectors[query] = _read_vector(paths[query], backbone.embed_dim)
     missing = [query for query, vector in vectors.items() if vector is None]
     # Also where all are known: they may have become so beside other queries.
-    check_words(queries, templates, backbone.tokenizer)
+    check_words(queries, list(dict.fromkeys(chain.from_iterable(each))), backbone.tokenizer)
     for query in missing:
-        vectors[query] = _encode(backbone, query, templates).cpu()
+        vectors[query] = _encode(backbone, query, of_queries[query]).cpu()
         _write_vector(paths[query], vectors[query])
     return torch.stack([vectors[query] for query in queries]).to(backbone.device)
 

@@ -31,6 +31,7 @@ COMMANDS = {
     'figure': 'figure',
     'attention': 'attention',
     'learn': 'learn',
+    'templates': 'templates',
     'benchmark': 'benchmark',
     'config': 'config',
     'regions': 'regions',

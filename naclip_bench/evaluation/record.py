@@ -117,6 +117,7 @@ def result_record(
             'weights': backbone.weights_name,
             'class_names': vocabulary.name,
             'templates': len(vocabulary.templates),
+            'templates_chosen': vocabulary.chosen,
             'queries': len(vocabulary.occurrences),
         },
         'hashes': {

@@ -48,6 +48,10 @@ class Outputs:
         if is_main_process():
             if member.random_weights:
                 print(RANDOM_WEIGHTS)
+            chosen = member.vocabulary.chosen
+            if chosen:
+                among = f', {chosen["scored"]} of them among those that are scored' if chosen.get('scored') else ''
+                print(f'note: each class has templates of its own, chosen on {chosen.get("images")} images{among}')
             if deviation:
                 print(f'note: the data are not the official list "{deviation.split}": {deviation}')
         where = (opened.names, key, opened.digests_of(key), member.backbone.random_weights)

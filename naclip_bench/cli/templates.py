@@ -1,6 +1,6 @@
-"""Choose each class's prompt templates by entropy, without labels (FLOSS).
+"""Choose the prompt templates of each class by entropy (FLOSS).
 
-The images are those of a config; their masks are not read.
+The images are those of a config; no labels are read.
 
 naclip-bench templates naclip_voc21 --limit 200 --out work_dirs/voc21_templates.json
 naclip-bench test naclip_voc21 --cfg-options \\

@@ -26,6 +26,7 @@ from ..backbones.text import Text, text_of
 from ..console import telling
 from ..datasets.sampler import FixedBatches
 from ..errors import BenchError, say
+from ..methods.side_by_side import SideBySide
 from ..timing import STOPWATCH
 from .image_files import ImageFiles
 from .journal import Finished
@@ -66,12 +67,9 @@ class Result:
         return len(self.record['per_class'])
 
 
-@MODEL_WRAPPERS.register_module()
-class Unwrapped(torch.nn.Module):
-    """No wrapper: a frozen model has no gradients to share between processes."""
-
-    def __new__(cls, module: torch.nn.Module) -> torch.nn.Module:
-        return module
+# No wrapper around it: a frozen model has no gradients to share between processes, and its modules, which each member
+# has anew, need no looking through for layers that share statistics.
+MODEL_WRAPPERS.register_module(module=SideBySide)
 
 
 def run(
@@ -279,7 +277,7 @@ def _loop(
             launcher='pytorch' if get_world_size() > 1 else 'none',
             env_cfg=settings.env_cfg,
             log_level='WARNING',
-            cfg=Config(dict(default_scope='mmseg', model_wrapper_cfg=dict(type='Unwrapped'))),
+            cfg=Config(dict(default_scope='mmseg')),
             # Runners of one name, by default the second they begin in, would share things in a folder that is gone.
             experiment_name=uuid.uuid4().hex,
         )

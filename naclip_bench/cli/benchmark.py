@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shlex
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
 from ..errors import BenchError
 from .arguments import add_config_arguments, config_of, settings_of
@@ -27,6 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add('--rounds', type=int, default=3, metavar='N', help='runs of each with --against (default: %(default)s)')
     add('--beside', metavar='METHODS', help='methods to compare the config with, in place of the plain way')
+    add('--out', type=Path, metavar='FILE', help='with --beside: a .json file for `reproduce --costs`')
     add('--images', nargs='+', metavar='INPUT', help='in place of a config: images of your own, or folders')
     add('--words', help='classes of --images, as "dog, boat, water"')
 
@@ -41,8 +43,11 @@ def main(arguments: Namespace) -> None:
         _against(arguments)
         return
     name, config = config_of(arguments)
+    if arguments.out and not arguments.beside:
+        raise BenchError('--out is of --beside, whose costs a table shows')
     if arguments.beside:
-        from ..speed.methods import costs, print_costs
+        from ..files import make_folder
+        from ..speed.methods import costs, print_costs, write_costs
 
         # The dataset of a config of one's own is known by that config alone.
         dataset = config.dataset if config.dataset in dataset_bases() else arguments.dataset or arguments.config
@@ -51,7 +56,13 @@ def main(arguments: Namespace) -> None:
             own = f'{method}_{config.dataset}'
             load = (load_config, own) if own in config_names() else (load_pair, method, dataset)
             configs[method] = load[0](*load[1:], *settings_of(arguments))
-        print_costs(costs(configs, arguments.limit))
+        if arguments.out:
+            make_folder('--out', arguments.out.parent)
+        found = costs(configs, arguments.limit)
+        print_costs(found)
+        if arguments.out:
+            write_costs(arguments.out, config, found)
+            print(arguments.out)
         return
     from ..speed.against_plain import benchmark, print_benchmark
 

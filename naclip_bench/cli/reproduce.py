@@ -44,6 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add('--keep-going', action='store_true', help='leave out what lacks something, and run the rest')
     add('--dry-run', action='store_true', help='print what would be computed, and compute nothing')
     add('--cost-beside', metavar='ROW', help='measure what the runs cost together beside ROW alone, and store nothing')
+    add('--costs', type=Path, metavar='FILE', help='what methods cost, by `benchmark --beside --out FILE`, as columns')
     add('--compare', nargs=2, metavar='ROW', help='test two rows against each other, image by image')
     add('--out', type=Path, metavar='DIR', help='write table.md, .tex, .csv, .json and .html into DIR')
 
@@ -62,6 +63,7 @@ def main(arguments: Namespace) -> int:
     from ..optional import needed
     from ..speed.tables import print_sharing, sharing
     from ..tables.compare import compare, find_row, find_rows
+    from ..tables.costs import put_costs, read_costs
     from ..tables.formats import print_plan, print_report, write_report
     from ..tables.operations import count_operations
     from ..tables.plan import make_plan
@@ -85,6 +87,7 @@ def main(arguments: Namespace) -> int:
     options = options_of(arguments, arguments.datasets, arguments.rows, arguments.refine)
     plan = make_plan(tables, options)
     rows = find_rows(plan, arguments.compare) if arguments.compare else None
+    costs = read_costs(arguments.costs) if arguments.costs else None
     beside = find_row(plan, arguments.cost_beside) if arguments.cost_beside else None
     if arguments.dry_run:
         print_plan(plan, options)
@@ -117,6 +120,8 @@ def main(arguments: Namespace) -> int:
     report = make_report(plan, results, tables, options)
     report.command = arguments.command
     count_operations(report)
+    if costs:
+        put_costs(report, costs)
     if rows:
         try:
             report.comparisons = compare(*rows, results)

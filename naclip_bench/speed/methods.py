@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import statistics
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -12,13 +14,16 @@ from mmengine.dataset import pseudo_collate
 from mmseg.registry import MODELS
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
 from ..backbones import FrozenCLIP
 from ..checks.start import build_dataset
 from ..console import print_whole
 from ..errors import BenchError
+from ..evaluation.record import device_record
 from ..inference.windows import Windows
-from .against_plain import stages_of
+from ..json_files import write_json
+from .against_plain import PeakMemory, stages_of
 from .flops import Flops, flops_of_image
 
 STAGES = ('trunk', 'helper', 'method', 'stitch+decide', 'refine')
@@ -29,20 +34,37 @@ class Cost:
     """One method's run.
 
     Attributes:
-        windows: how many went through the backbone.
+        images: how many were run.
+        windows: how many of them went through the backbone.
         flops: what the first image costs.
         stages: seconds of each stage.
         ratios: of each batch, its seconds over those of the first method.
+        weights: bytes of all parameters, those of helpers too.
+        peak: bytes above them at the highest point.
     """
 
+    images: int = 0
     windows: int = 0
     flops: Flops | None = None
     stages: dict[str, float] = field(default_factory=dict)
     ratios: list[float] = field(default_factory=list)
+    weights: int = 0
+    peak: int = 0
 
     @property
     def seconds(self) -> float:
         return sum(self.stages.values())
+
+    def record(self) -> dict[str, object]:
+        """Tell what a table shows of it: seconds an image, in all and by stage, and bytes at the highest point."""
+        return {
+            'seconds': self.seconds / self.images,
+            'stages': {stage: seconds / self.images for stage, seconds in self.stages.items()},
+            'memory': self.weights + self.peak,
+            'weights': self.weights,
+            'flops': self.flops.total,
+            'beside': statistics.median(self.ratios),
+        }
 
 
 def costs(configs: dict[str, Config], limit: int) -> dict[str, Cost]:
@@ -70,7 +92,7 @@ def costs(configs: dict[str, Config], limit: int) -> dict[str, Cost]:
     models = {
         name: MODELS.build(dict(config.model, backbone=clip)).eval().to(device) for name, config in configs.items()
     }
-    found, shuffled = {name: Cost() for name in models}, random.Random(0)
+    found, shuffled = {name: Cost(weights=_bytes_of(model)) for name, model in models.items()}, random.Random(0)
     # The first round, of one image, warms caches and text vectors up and is not counted.
     batches = [range(1), *(range(begin, min(begin + size, count)) for begin in range(0, count, size))]
     for round_, batch in enumerate(batches):
@@ -78,9 +100,12 @@ def costs(configs: dict[str, Config], limit: int) -> dict[str, Cost]:
         seconds = {}
         for name in shuffled.sample([*models], len(models)):
             model = models[name]
+            memory = PeakMemory(device)
+            memory.begin()
             with stages_of({} if round_ == 0 else found[name].stages) as stages:
                 model.predict(data['inputs'], data['data_samples'])
             seconds[name] = sum(stages.values())
+            found[name].peak = max(found[name].peak, memory.above_start())
             if round_ == 0:
                 sample = data['data_samples'][0]
                 original, path = tuple(sample.ori_shape), sample.get('img_path')
@@ -88,6 +113,7 @@ def costs(configs: dict[str, Config], limit: int) -> dict[str, Cost]:
             else:
                 layouts = (Windows.over(tuple(image.shape[1:]), model.window, model.stride) for image in data['inputs'])
                 found[name].windows += sum(map(len, layouts))
+                found[name].images += len(data['inputs'])
         if round_ > 0:
             for name, cost in found.items():
                 cost.ratios.append(seconds[name] / seconds[next(iter(models))])
@@ -97,10 +123,32 @@ def costs(configs: dict[str, Config], limit: int) -> dict[str, Cost]:
 def print_costs(found: dict[str, Cost]) -> None:
     """A row a method: windows/s, operations and seconds a stage, and its batches' median beside the first."""
     table = Table(title='cost of methods', title_justify='left')
-    for column in ('method', 'windows/s', 'GFLOP/image', *STAGES, f'beside {next(iter(found))}'):
+    for column in ('method', 'windows/s', 'GFLOP/image', *STAGES, 'MiB', f'beside {next(iter(found))}'):
         table.add_column(column, justify='left' if column == 'method' else 'right')
     for name, cost in found.items():
         stages = (f'{cost.stages.get(stage, 0):.1f}' for stage in STAGES)
         rate, flops = f'{cost.windows / cost.seconds:.2f}', f'{cost.flops.total / 1e9:,.1f}'
-        table.add_row(name, rate, flops, *stages, f'{statistics.median(cost.ratios):.3f}x')
+        memory = f'{(cost.weights + cost.peak) / 2**20:,.0f}'
+        table.add_row(name, rate, flops, *stages, memory, f'{statistics.median(cost.ratios):.3f}x')
     print_whole(Console(highlight=False), table)
+
+
+def write_costs(path: Path, config: Config, found: dict[str, Cost]) -> None:
+    """Write what methods cost here, for the tables that show it.
+
+    Args:
+        config: of the first method.
+    """
+    first = next(iter(found.values()))
+    about = {
+        'dataset': config.dataset,
+        'images': first.images,
+        'precision': config.model.backbone.get('precision', 'fp32'),
+        'device': device_record(torch.device('cuda' if torch.cuda.is_available() else 'cpu')),
+        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+    }
+    write_json(path, {'about': about, 'methods': {name: cost.record() for name, cost in found.items()}})
+
+
+def _bytes_of(model: nn.Module) -> int:
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())

@@ -56,7 +56,8 @@ def _lines(block: Block, line: Line) -> list[PrintedLine]:
     values = [text(number.ours, block.digits) for number in numbers]
     ours = f'ours ({line.protocol})' if line.protocol else 'ours'
     if all(number.paper is None for number in numbers):
-        return [PrintedLine(line.label, ours, values + counted, marks + blank)]
+        remaining = [line.counted.get(column, line.remaining.get(column, '')) for column in block.remaining]
+        return [PrintedLine(line.label, ours, values + remaining, marks + blank)]
     differences = [text(number.difference, block.digits, '+') for number in numbers]
     both = zip(marks, numbers, strict=True)
     of_differences = [mark if number.difference is not None else '' for mark, number in both]

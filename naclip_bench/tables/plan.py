@@ -18,7 +18,7 @@ from ..configuration import config_names, load_config
 from ..errors import BenchError, did_you_mean
 from ..evaluation.leaf import Leaf, Selection
 from ..evaluation.opened import Pass, passes_of
-from .papers import Value
+from .papers import MEAN, Value
 from .spec import Row, TableSpec
 
 
@@ -120,6 +120,11 @@ def make_plan(tables: Sequence[TableSpec], options: Options) -> Plan:
                     cells.append(cell)
                 if all(map(_can_be_refined, cell.leaves)):
                     cells += [_refined(cell, kind, options, leaves) for kind in options.refine if cell.leaves]
+            if options.datasets is None and not printed and row.cited:
+                # Of a system that is cited in a table of ours, its paper's mean alone.
+                key = row.name, row.settings
+                own = (mean for mean in table.averages().values() if (mean.row, mean.settings) == key)
+                cells += [Cell(table.key, row, MEAN, mean.metric, mean) for mean in own]
     return Plan(cells, passes_of(leaves.values()), {table.key: table for table in tables})
 
 

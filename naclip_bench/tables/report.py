@@ -103,6 +103,7 @@ class Block:
     Attributes:
         datasets: the columns; ``mean`` behind them where the table is whole.
         digits: decimals of our values: the most that the paper prints.
+        measured: where and how what rows cost was measured; see :mod:`.costs`.
     """
 
     spec: TableSpec
@@ -110,6 +111,7 @@ class Block:
     datasets: list[str]
     lines: list[Line]
     digits: int
+    measured: str = ''
 
     @property
     def remaining(self) -> list[str]:
@@ -145,6 +147,8 @@ class Block:
             notes += self.spec.wrong_averages(rows, self.metric)
         if without and any(number.ours is not None for number in self.numbers()):
             notes.append(f'Not run here: {", ".join(without)}.')
+        if self.measured:
+            notes.append(self.measured)
         if sizes := '; '.join(shown):
             notes.append(f'Images: {sizes}.')
         return notes

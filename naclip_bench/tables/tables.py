@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..configuration import parse_settings
 from ..errors import BenchError, did_you_mean
-from .rows import cliptrase, gclip, materials, naclip, sclip, weights
+from .rows import cliptrase, frontier, gclip, materials, naclip, sclip, weights
 from .spec import Row, TableSpec
 
 
@@ -29,8 +29,11 @@ def with_rows(table: TableSpec, added: Sequence[Sequence[str]]) -> TableSpec:
     return replace(table, rows=(*table.rows, *rows))
 
 
+#: Where tables are, a module a paper.
+PAPERS = (naclip, sclip, cliptrase, gclip, materials, weights, frontier)
+
 #: Every table by its key.
-TABLES = {spec.key: spec for paper in (naclip, sclip, cliptrase, gclip, materials, weights) for spec in paper.tables()}
+TABLES = {spec.key: spec for paper in PAPERS for spec in paper.tables()}
 
 
 def find_table(key: str) -> TableSpec:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from naclip_bench.datasets.loading import LoadMask
 from naclip_bench.datasets.sampler import FixedBatches
 from naclip_bench.errors import BenchError
 from naclip_bench.evaluation import run as run_module
-from naclip_bench.evaluation.confusion import Scores, batch_cells, confusion_matrix, to_cells
+from naclip_bench.evaluation.confusion import COPIES, Scores, batch_cells, confusion_matrix, to_cells
 from naclip_bench.evaluation.journal import Journal
 from naclip_bench.evaluation.leaf import Selection
 from naclip_bench.evaluation.metric import ConfusionMetric
@@ -101,11 +102,13 @@ def test_confusion_matrix_counts_every_scored_pixel_where_it_belongs(images):
     assert confusion.dtype == np.int64 and (confusion == expected).all()
 
 
-@given(labeled_images())
-def test_a_batch_is_counted_as_its_images_are(images):
+@pytest.mark.parametrize('copies', [1, 64])
+@given(images=labeled_images())
+def test_a_batch_is_counted_as_its_images_are(images, copies):
     pairs, classes = images
     pairs = [tuple(map(torch.from_numpy, pair)) for pair in pairs]
-    cells = batch_cells(pairs, classes)
+    with patch.dict(COPIES, cpu=copies):
+        cells = batch_cells(pairs, classes)
     assert len(cells) == len(pairs)
     for of_image, pair in zip(cells, pairs, strict=True):
         assert np.array_equal(of_image, to_cells(confusion_matrix(*pair, classes)))

@@ -7,6 +7,8 @@ import torch
 from golden import TINY, golden, largest_difference, random_image
 from mmseg.structures import SegDataSample
 
+from naclip_bench.backbones.norms import add_and_normalize
+from naclip_bench.backbones.norms import kernel as norm_kernel
 from naclip_bench.evaluation.confusion import batch_cells, confusion_matrix
 from naclip_bench.inference.pamr import PAMR, average, kernel
 from naclip_bench.methods.naclip import NACLIP
@@ -48,6 +50,17 @@ def test_refinement_by_one_kernel_is_the_plain_one(dtype):
     maps = torch.randn(50 * 70, 40).cuda().to(dtype)
     ours, plain = (averaged(maps, near.index, near.affinity).float() for averaged in (kernel(), average))
     assert (ours - plain).abs().max() < (1e-5 if dtype == torch.float32 else 1e-2)
+
+
+@pytest.mark.parametrize(('dtype', 'tolerance'), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+def test_norm_by_one_kernel_is_the_plain_one(dtype, tolerance):
+    norm = torch.nn.LayerNorm(768).cuda().to(dtype).requires_grad_(False)
+    tokens, added = torch.randn(2, 96, 197, 768, device='cuda').to(dtype)
+    assert norm_kernel()
+    together = tokens.clone()
+    ours, plain = add_and_normalize(norm, together, added), norm(tokens + added)
+    assert torch.equal(together, tokens + added)
+    assert (ours - plain).abs().max() < tolerance
 
 
 def test_confusion_is_counted_there():

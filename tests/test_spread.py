@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from processes import run_spread
 from tiny import TinyBench, run_here, run_process
 
@@ -97,3 +98,11 @@ def test_a_launcher_that_started_nothing(launcher, said, monkeypatch):
     join_processes('none')
     with pytest.raises(BenchError, match=said):
         join_processes(launcher)
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    monkeypatch.setenv('RANK', '0')
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '6')
+    with pytest.raises(BenchError, match=r'6 processes for 2 GPUs; .*--nproc_per_node=2'):
+        join_processes('pytorch')

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from .norms import add_and_normalize, normalize
+
 #: cuDNN's attention is left out: it plans anew for every shape, 0.1 s each, and whole images come in many shapes.
 ATTENTION_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
@@ -144,7 +146,7 @@ class ResidualBlock(Block):
         self.silu = silu
 
     def normalized(self, tokens: Tensor) -> Tensor:
-        return self.module.ln_1(tokens)
+        return normalize(self.module.ln_1, tokens)
 
     def projected(self, normalized: Tensor) -> tuple[Tensor, ...]:
         attention = self.module.attn
@@ -162,14 +164,24 @@ class ResidualBlock(Block):
         return self.module.mlp.c_proj
 
     def feed_forward(self, tokens: Tensor) -> Tensor:
+        return self._feed_forward(normalize(self.module.ln_2, tokens))
+
+    def _feed_forward(self, normalized: Tensor) -> Tensor:
         mlp = self.module.mlp
-        hidden = mlp.c_fc(self.module.ln_2(tokens))
+        hidden = mlp.c_fc(normalized)
         # In place: the hidden layer is four times the tokens, and an idle copy of it costs as much as arithmetic.
         hidden = F.silu(hidden, inplace=True) if self.silu else mlp.gelu(hidden)
         return mlp.c_proj(hidden)
 
     def scaled(self, output: Tensor) -> Tensor:
         return self.module.ls_2(output)
+
+    def add_(self, tokens: Tensor, causal: bool = False, rotation: Tensor | None = None) -> Tensor:
+        normalized = add_and_normalize(self.module.ln_2, tokens, self.attention(tokens, causal, rotation))
+        tokens += self.scaled(self._feed_forward(normalized))
+        return tokens
+
+    run = add_
 
 
 @torch.no_grad()

@@ -45,15 +45,19 @@ class Text(NamedTuple):
 
 def text_of(backbone: FrozenCLIP, vocabulary: Vocabulary) -> Text:
     """Encode a vocabulary, once a backbone and device."""
-    known = backbone.texts.get(vocabulary)
-    if known is None or known.vectors.device != backbone.device:
-        known = Text(
+    if not is_encoded(backbone, vocabulary):
+        backbone.texts[vocabulary] = Text(
             text_vectors(backbone, vocabulary.queries, vocabulary.query_templates),
             vocabulary.query_class.to(backbone.device),
             vocabulary.multiplicity.to(backbone.device),
         )
-        backbone.texts[vocabulary] = known
-    return known
+    return backbone.texts[vocabulary]
+
+
+def is_encoded(backbone: FrozenCLIP, vocabulary: Vocabulary) -> bool:
+    """Tell whether :func:`text_of` has nothing left to compute."""
+    known = backbone.texts.get(vocabulary)
+    return known is not None and known.vectors.device == backbone.device
 
 
 @cache

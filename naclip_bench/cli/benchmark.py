@@ -3,6 +3,7 @@
 naclip-bench benchmark naclip_voc21 --limit 8
 naclip-bench benchmark clip_voc21 --beside naclip,sclip    what methods cost beside each other
 naclip-bench benchmark naclip_materials24 --against HEAD   whether a change of the checkout made it slower
+naclip-bench benchmark naclip_voc21 --waterfall --precision bf16      what each step from the released way to ours gains
 naclip-bench benchmark --images photos/ --words "dog, boat, water"    Segmenter, the released way, and CLIPSeg
 """
 
@@ -26,7 +27,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='REVISION',
         help='a commit of the checkout to compare with by turns, in place of the plain way',
     )
-    add('--rounds', type=int, default=3, metavar='N', help='runs of each with --against (default: %(default)s)')
+    add(
+        '--rounds',
+        type=int,
+        default=3,
+        metavar='N',
+        help='runs of each with --against or --waterfall (default: %(default)s)',
+    )
+    add('--waterfall', action='store_true', help='the plain way, and what each step from it to ours gains')
     add('--beside', metavar='METHODS', help='methods to compare the config with, in place of the plain way')
     add('--out', type=Path, metavar='FILE', help='with --beside: a .json file for `reproduce --costs`')
     add('--images', nargs='+', metavar='INPUT', help='in place of a config: images of your own, or folders')
@@ -45,6 +53,11 @@ def main(arguments: Namespace) -> None:
     name, config = config_of(arguments)
     if arguments.out and not arguments.beside:
         raise BenchError('--out is of --beside, whose costs a table shows')
+    if arguments.waterfall:
+        from ..speed.waterfall import print_waterfall, waterfall
+
+        print_waterfall(config, waterfall(config, arguments.limit, arguments.rounds))
+        return
     if arguments.beside:
         from ..files import make_folder
         from ..speed.methods import costs, print_costs, write_costs

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ..backbones import FrozenCLIP, Trunk, TrunkNeed
 from ..backbones.families import EVERYTHING
-from ..backbones.text import Text, text_of
+from ..backbones.text import Text, is_encoded, text_of
 from ..datasets.preprocessor import ImagePreprocessor
 from ..errors import BenchError
 from ..helpers import Helper
@@ -289,6 +289,9 @@ class TrainingFreeSegmentor(BaseSegmentor):
     @property
     def text(self) -> Text:
         """The vocabulary as the backbone sees it."""
+        if is_encoded(self.backbone, self.vocabulary):
+            # Asked for several times an image: events of a stage would cost more than the answer.
+            return text_of(self.backbone, self.vocabulary)
         with STOPWATCH.stage('text', self.backbone.device):
             return text_of(self.backbone, self.vocabulary)
 

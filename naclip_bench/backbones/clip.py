@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..errors import BenchError
 from ..settings import checked
 from .colors import Colors
+from .kept import KeptTrunk
 from .positions import interpolate_positions
 from .text_tower import TextTower
 from .towers import tower_of
@@ -91,6 +92,7 @@ class FrozenCLIP(nn.Module):
             a folder or ``hf-hub:ORG/NAME`` as for ``arch``, or None for random weights. Where ``arch`` is one of these
             two, ``openai`` stands for its own weights.
         precision: ``fp32`` (the reference), ``bf16`` or ``fp16`` of the vision tower; the text tower stays in fp32.
+        keep: folder for the tokens of windows before the first block that a method changes; see :class:`KeptTrunk`.
         colors: ``openai``, ``imagenet``, ``inception`` or a pair (mean, deviation) in 0..1, RGB, that the weights were
             trained with; None: what is known of the weights.
 
@@ -112,6 +114,7 @@ class FrozenCLIP(nn.Module):
         pretrained: str | Path | None = 'openai',
         precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32',
         colors: str | Sequence[float | Sequence[float]] | None = None,
+        keep: str | Path | None = None,
     ) -> None:
         super().__init__()
         loaded = load_clip(arch, pretrained, colors)
@@ -120,6 +123,7 @@ class FrozenCLIP(nn.Module):
         self.colors: Colors = loaded.colors
         self.described = loaded.described
         self.arch, self.precision = loaded.arch, precision
+        self.kept = KeptTrunk(keep, (self.weights_hash, precision)) if keep else None
 
         self.family, self.tokenizer = loaded.family, loaded.tokenizer
         visual = self.clip.visual
@@ -144,6 +148,11 @@ class FrozenCLIP(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return next(self.clip.visual.parameters()).dtype
+
+    @property
+    def rounding(self) -> str:
+        """What the tower's numbers are rounded to, as the key of a result has it."""
+        return f'{self.precision}, trunk kept in fp16' if self.kept else self.precision
 
     # ---- vision
 
@@ -196,29 +205,23 @@ class FrozenCLIP(nn.Module):
         images, beside = images[:, :3], images[:, 3:]
         trunks: list[Trunk | None] = [None] * len(needs)
         of_images: dict[object, object] = {}
-        # On the trained grid all kinds of interpolation leave the positions as they are.
-        trained = self.grid(*images.shape[-2:]) == self.native_grid
-        kinds = ['sclip' if trained else need.positions for need in needs]
-        for positions in dict.fromkeys(kinds):
-            alike = {index: need for index, need in enumerate(needs) if kinds[index] == positions}
-            deepest = max(need.depth for need in alike.values())
-            depths = {need.depth for need in alike.values()}
-            outputs = {block for need in alike.values() for block in need.outputs}
-            attention = {block for need in alike.values() for block in need.attention}
-
-            tokens, grid = self.embed(images, positions)
-            rotation = self.rotation(grid)
-            at_depth, of_output, of_attention = {}, {}, {}
-            for index, block in enumerate(self.blocks[:deepest]):
-                if index in depths:
-                    at_depth[index] = tokens.clone()
-                if index in attention:
-                    of_attention[index] = block.attention_map(tokens, rotation)
-                tokens = block.run(tokens, rotation=rotation)
-                if index in outputs:
-                    of_output[index] = tokens.clone()
-            at_depth[deepest] = tokens
-            computed = {depth: {} for depth in depths}
+        grid = self.grid(*images.shape[-2:])
+        rotation = self.rotation(grid)
+        # On the trained grid all kinds of interpolation leave the positions as they are. What looks at inner blocks
+        # has a trunk of its own where that of others is kept, and so the same numbers with them as alone.
+        kinds = [
+            (
+                'sclip' if grid == self.native_grid else need.positions,
+                self.kept is not None and not need.outputs and not need.attention,
+            )
+            for need in needs
+        ]
+        for kind in dict.fromkeys(kinds):
+            alike = {index: need for index, need in enumerate(needs) if kinds[index] == kind}
+            positions, kept = kind
+            run = self._kept if kept else self._run
+            at_depth, of_output, of_attention = run(images, positions, alike.values())
+            computed = {depth: {} for depth in at_depth}
             for index, need in alike.items():
                 trunks[index] = Trunk(
                     at_depth[need.depth],
@@ -232,6 +235,32 @@ class FrozenCLIP(nn.Module):
                     rotation,
                 )
         return trunks
+
+    def _run(self, images: Tensor, positions: str, needs: Collection[TrunkNeed]) -> tuple[dict[int, Tensor], ...]:
+        """Tokens at each need's depth, by depth, and of inner blocks outputs and attention, by block."""
+        depths = {need.depth for need in needs}
+        outputs = {block for need in needs for block in need.outputs}
+        attention = {block for need in needs for block in need.attention}
+        tokens, grid = self.embed(images, positions)
+        rotation, deepest = self.rotation(grid), max(depths)
+        at_depth, of_output, of_attention = {}, {}, {}
+        for index, block in enumerate(self.blocks[:deepest]):
+            if index in depths:
+                at_depth[index] = tokens.clone()
+            if index in attention:
+                of_attention[index] = block.attention_map(tokens, rotation)
+            tokens = block.run(tokens, rotation=rotation)
+            if index in outputs:
+                of_output[index] = tokens.clone()
+        at_depth[deepest] = tokens
+        return at_depth, of_output, of_attention
+
+    def _kept(self, images: Tensor, positions: str, needs: Collection[TrunkNeed]) -> tuple[dict[int, Tensor], ...]:
+        """:meth:`_run` for needs without inner blocks, as far as it is not :attr:`kept`."""
+        kept = self.kept.tokens(
+            images, positions, {need.depth for need in needs}, lambda some: self._run(some, positions, needs)[0]
+        )
+        return {depth: tokens.to(self.dtype) for depth, tokens in kept.items()}, {}, {}
 
     def trunk(self, images: Tensor, depth: int, outputs: Iterable[int] = (), attention: Iterable[int] = ()) -> Trunk:
         """:meth:`trunks` for one need."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..errors import BenchError
 from ..files import make_folder, written_beside
+from .code import backbone_code
 
 #: Bytes of a number that is kept.
 NUMBER = 2
@@ -28,15 +29,15 @@ class KeptTrunk:
 
     Args:
         folder: made where it is not there.
-        of: all that decides the tokens beside the window: weights, precision.
+        of: what decides the tokens beside the window and this machine's software: weights, precision.
 
     Raises:
         BenchError: the folder cannot be made.
     """
 
     def __init__(self, folder: str | Path, of: Sequence[str]) -> None:
-        self.folder, self._of = Path(folder), '\0'.join(of).encode()
-        make_folder('keep', self.folder)
+        self.folder, self._of = Path(folder), '\0'.join((*of, backbone_code(), torch.__version__)).encode()
+        make_folder('--keep-trunk', self.folder)
 
     def tokens(
         self, images: Tensor, positions: str, depths: Iterable[int], compute: Callable[[Tensor], dict[int, Tensor]]
@@ -53,7 +54,8 @@ class KeptTrunk:
             BenchError: a file is damaged, or the folder cannot be written to.
         """
         depths = sorted(depths)
-        digests = [self._digest(pixels, positions) for pixels in images.detach().float().cpu().numpy()]
+        about = f'{positions} {images.device.type}'
+        digests = [self._digest(pixels, about) for pixels in images.detach().float().cpu().numpy()]
         found = [[self._read(digest, depth) for depth in depths] for digest in digests]
         missing = [index for index, of_depths in enumerate(found) if any(part is None for part in of_depths)]
         if missing:
@@ -67,9 +69,9 @@ class KeptTrunk:
             for place, depth in enumerate(depths)
         }
 
-    def _digest(self, pixels: np.ndarray, positions: str) -> str:
+    def _digest(self, pixels: np.ndarray, about: str) -> str:
         digest = hashlib.sha256(self._of)
-        digest.update(f'\0{positions}{pixels.shape}'.encode())
+        digest.update(f'\0{about} {pixels.shape}'.encode())
         digest.update(np.ascontiguousarray(pixels))
         return digest.hexdigest()
 

@@ -21,6 +21,7 @@ from ..cache import cache_folder
 from ..files import written_beside
 from ..vocabulary import Vocabulary, check_words
 from .clip import FrozenCLIP
+from .code import backbone_code
 
 #: Width of a text tower for each batch in which a query's prompts are encoded.
 WIDE = 256
@@ -63,8 +64,7 @@ def is_encoded(backbone: FrozenCLIP, vocabulary: Vocabulary) -> bool:
 @cache
 def _code() -> str:
     """Hash what makes text vectors, so that none of older code is used."""
-    files = [*sorted(Path(__file__).parent.rglob('*.py')), PACKAGE / 'vocabulary.py']
-    return hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()
+    return backbone_code() + hashlib.sha256((PACKAGE / 'vocabulary.py').read_bytes()).hexdigest()
 
 
 def tokenizer_name(backbone: FrozenCLIP) -> str:

@@ -107,6 +107,13 @@ def add_run_arguments(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add('--store', type=Path, default=Path('work_dirs/results'), metavar='DIR', help='results (default: %(default)s)')
     add('--fresh', action='store_true', help='compute everything anew, whatever the store has')
+    add(
+        '--keep-trunk',
+        type=Path,
+        metavar='DIR',
+        help="keep what CLIP's untouched blocks give in DIR, in fp16, and read it there: a new method on old images "
+        'costs its own blocks alone',
+    )
     add_launcher(parser)
 
 
@@ -120,7 +127,10 @@ def add_launcher(parser: ArgumentParser) -> None:
 
 def settings_of(arguments: Namespace) -> tuple[str | None, str | None, str | None, dict | None]:
     """The settings of a command line as :func:`load_config` takes them behind a config's name."""
-    return arguments.data_root, arguments.pretrained, arguments.precision, arguments.cfg_options
+    settings, keep = arguments.cfg_options, getattr(arguments, 'keep_trunk', None)
+    if keep:
+        settings = {**(settings or {}), 'model.backbone.keep': str(keep)}
+    return arguments.data_root, arguments.pretrained, arguments.precision, settings
 
 
 def options_of(

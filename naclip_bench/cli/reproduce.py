@@ -64,6 +64,7 @@ def main(arguments: Namespace) -> int:
     from ..speed.tables import print_sharing, sharing
     from ..tables.compare import compare, find_row, find_rows
     from ..tables.costs import put_costs, read_costs
+    from ..tables.estimate import check_room
     from ..tables.formats import print_plan, print_report, write_report
     from ..tables.operations import count_operations
     from ..tables.plan import make_plan
@@ -98,6 +99,7 @@ def main(arguments: Namespace) -> int:
                 raise BenchError(f'--{option} does not go with --cost-beside, which only measures')
         print_sharing(sharing(plan, beside, options))
         return 0
+    check_room(plan.passes, options)
     join_processes(arguments.launcher)
     make_folder('--out', arguments.out)
     if arguments.out:

@@ -45,6 +45,7 @@ def main(arguments: Namespace) -> int:
     from ..evaluation.store import Store
     from ..files import make_folder
     from ..optional import needed
+    from ..tables.estimate import check_room
     from ..tables.formats import print_plan, write_report
     from ..tables.sweep import make_sweep, parse_axis, print_sweep, sweep_report
 
@@ -60,6 +61,7 @@ def main(arguments: Namespace) -> int:
         needed('matplotlib', 'report', 'a figure')
     for pass_ in plan.passes:
         pass_.check(options.selection)
+    check_room(plan.passes, options)
     join_processes(arguments.launcher)
     make_folder('--out', arguments.out)
     results = run(plan.passes, options.selection, Store(arguments.store), fresh=arguments.fresh)

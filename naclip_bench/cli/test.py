@@ -9,7 +9,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from .arguments import add_config_arguments, add_part, add_run_arguments, config_of
+from .arguments import add_config_arguments, add_part, add_run_arguments, config_of, options_of
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -25,11 +25,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 def main(arguments: Namespace) -> None:
     name, config = config_of(arguments)
     from ..evaluation.leaf import Leaf, Selection
+    from ..evaluation.opened import Pass
     from ..evaluation.printed import print_result
     from ..evaluation.processes import join_processes
     from ..evaluation.single import Outputs, run_single
     from ..evaluation.store import Store
+    from ..tables.estimate import check_room
 
+    check_room([Pass([Leaf(name, config)])], options_of(arguments, None, None))
     join_processes(arguments.launcher)
     leaf = Leaf(name, config, arguments.cfg_options or {})
     outputs = Outputs(arguments.work_dir or Path('work_dirs') / name, arguments.show_dir, arguments.save_predictions)

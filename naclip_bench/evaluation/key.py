@@ -82,7 +82,7 @@ def key_parts(config: Config, method: TrainingFreeSegmentor, dataset: BaseDatase
             'class names': method.vocabulary.sha256,
             'prompts': method.vocabulary.prompts_sha256,
             'tokenizer': tokenizer_name(backbone),
-            'precision': backbone.precision,
+            'precision': backbone.rounding,
             'device': backbone.device.type,
             'counting': METRICS.build(config.test_evaluator).counting,
             'code': code_of(config, dataset)

@@ -112,7 +112,7 @@ def result_record(
             'prob_thd': method.prob_thd,
             'area_thd': method.area_thd,
             'refine': config.model.get('refine'),
-            'precision': backbone.precision,
+            'precision': backbone.rounding,
             'arch': backbone.arch,
             'weights': backbone.weights_name,
             'class_names': vocabulary.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -11,12 +12,16 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from PIL import Image
 
+from ..backbones.kept import NUMBER
 from ..backbones.sources import find_architecture
 from ..backbones.weights import costs_of
 from ..bundled import PRETRAINED
 from ..checks.start import build_dataset
+from ..console import amount
 from ..datasets.check import image_names, is_drawn, select
+from ..errors import BenchError
 from ..evaluation.opened import Pass
+from ..files import make_folder
 from ..inference.windows import Windows
 from .plan import Options
 
@@ -32,6 +37,7 @@ class Estimate:
         separate: how many would, were every leaf run on its own.
         exact: sizes were read from the images; else an image of 4:3 stood for all.
         flops: of the vision towers over all of the windows, two for each multiply-add.
+        kept: bytes that ``--keep-trunk`` takes for them, where it is asked for.
         weights: which, and their bytes in fp32; the bytes are 0 for those that come along or are random.
     """
 
@@ -41,6 +47,7 @@ class Estimate:
     separate: int
     exact: bool
     flops: int
+    kept: int
     weights: tuple[str, int]
 
 
@@ -56,17 +63,43 @@ def estimate(pass_: Pass, options: Options) -> Estimate:
     backbone = config.model.backbone
     architecture = find_architecture(backbone.get('arch', 'ViT-B-16-quickgelu'))
     parameters, tower = costs_of(architecture)
-    count, flops, flops_of = {}, 0, cache(tower.flops)
+    count, flops, tokens, flops_of = {}, 0, 0, cache(tower.flops)
     for layout in set(layouts):
         windows = [Windows.over(size, *layout[:2]) for size in sizes]
         count[layout] = sum(map(len, windows))
         grids = ((len(of), tuple(side // tower.patch for side in of.window)) for of in windows)
-        flops += sum(number * flops_of(grid, len(tower.blocks)) for number, grid in grids)
+        for number, (rows, columns) in grids:
+            flops += number * flops_of((rows, columns), len(tower.blocks))
+            tokens += number * (rows * columns + tower.prefix)
     pretrained = backbone.get('pretrained')
     local = pretrained is None or (PRETRAINED / f'{pretrained}.safetensors').is_file() or Path(pretrained).exists()
     weights = f'{architecture.name}, {pretrained or "random"}', 0 if local else 4 * parameters
     separate = sum(count[layout] for layout in layouts)
-    return Estimate(len(sizes), len(count), sum(count.values()), separate, exact, flops, weights)
+    kept = tokens * tower.width * NUMBER if backbone.get('keep') else 0
+    return Estimate(len(sizes), len(count), sum(count.values()), separate, exact, flops, kept, weights)
+
+
+def check_room(passes: Sequence[Pass], options: Options) -> None:
+    """See that what is to be kept of the trunk has room, before anything runs.
+
+    Raises:
+        BenchError: it has not.
+    """
+    folders = [folder for folder in (pass_.leaves[0].config.model.backbone.get('keep') for pass_ in passes) if folder]
+    if not folders:
+        return
+    needed = sum(estimate(pass_, options).kept for pass_ in passes)
+    folder = Path(folders[0])
+    make_folder('--keep-trunk', folder)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        # Only now: of many files it takes a while.
+        free += sum(path.stat().st_size for path in folder.rglob('*.npy'))
+    if needed > free:
+        raise BenchError(
+            f'--keep-trunk: {folder} needs about {amount(needed)} and has room for {amount(free)}; run fewer images '
+            '(--limit, --subset) or datasets, or name a folder on a larger disk'
+        )
 
 
 def _sizes(config: Config, options: Options) -> tuple[list[tuple[int, int]], bool]:

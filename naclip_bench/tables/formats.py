@@ -117,6 +117,8 @@ def _print_cost(console: Console, estimates: Sequence[Estimate]) -> None:
         f'about {duration(flops / rate / REACHED[device.type])} here in fp32, one process: {flops / 1e12:,.1f} TFLOP '
         f'at {rate / 1e9:,.0f} GFLOP/s, measured now; refinement and what methods add come on top, up to as much again'
     )
+    if kept := sum(of.kept for of in estimates):
+        console.print(f'--keep-trunk takes about {amount(kept)} on the disk')
     weights = dict(of.weights for of in estimates)
     shown = ', '.join(f'{name} ({amount(size)})' for name, size in weights.items() if size)
     memory = amount(max(weights.values()) + 0.5e9)

@@ -24,7 +24,7 @@ DRAWN_KEYS = {'accuracy': 'aAcc'}
 MARKS = {
     'W': 'random weights: the number means nothing',
     'S': 'some of the images, not the benchmark',
-    'P': 'the vision tower in bf16 or fp16; fp32 is the reference',
+    'P': 'the vision tower in bf16 or fp16, or its trunk kept in fp16; fp32 is the reference',
     'C': "weights or settings of the command line, not the row's own",
     'T': 'swept on images that are scored: a setting chosen by them is no result',
 }
@@ -33,6 +33,7 @@ MARKS = {
 SPEED = {
     'model.window_batch',
     'model.refine.query_chunk',
+    'model.backbone.keep',  # what it rounds is told by P
     'test_dataloader.batch_size',
     'test_dataloader.num_workers',
 }

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from mmseg.structures import SegDataSample
 
-from ..evaluation.overlay import blend
+from ..evaluation.overlay import labeled
 from ..inference.pipeline import segment
 from ..methods.base import TrainingFreeSegmentor
 from ..palette import colors_of_names
@@ -25,6 +25,9 @@ PANEL = 2.4
 
 #: Inches for the names of a row's classes.
 LEGEND = 1.6
+
+#: Pixels across a panel at the least, so that names on it are letters, and how many letters would lie side by side.
+ACROSS, LETTERS = 480, 26
 
 #: Classes that a row's legend has room for, an inch of its height.
 AN_INCH = 5.5
@@ -81,18 +84,26 @@ def draw_sheet(rows: Sequence[Row], member: TrainingFreeSegmentor) -> Figure:
         for axis, name in zip(others, titles, strict=True):
             axis.set_axis_off()
             if name in row.labels:
-                bare(axis, blend(row.picture.image, row.labels[name], colors))
+                bare(axis, _panel(row.picture.image, row.labels[name], names, colors))
             if place == 0:
                 axis.set_title(name, fontsize=TEXT)
         # The largest first: they stay where there is no room for all.
         areas = np.bincount(np.concatenate([of[of >= 0] for of in row.labels.values()]), minlength=len(names))
         occurring = [int(index) for index in np.argsort(-areas, kind='stable') if areas[index]]
-        room = max(3, int(AN_INCH * PANEL * shapes[place]))
+        room = max(3, int(AN_INCH * PANEL * shapes[place]) - 1)
         entries = [(names[index], colors[index] / 255) for index in occurring[:room]]
         if len(occurring) > room:
             entries[-1] = f'and {len(occurring) - room + 1} more', None
+        if any((of < 0).any() for of in row.labels.values()):
+            entries.append(('hatched: not scored', None))
         swatches(names_axis, entries)
     return figure
+
+
+def _panel(image: np.ndarray, labels: np.ndarray, names: Sequence[str], colors: np.ndarray) -> np.ndarray:
+    times = -(-ACROSS // image.shape[1])
+    image, labels = (of.repeat(times, 0).repeat(times, 1) for of in (image, labels))
+    return labeled(image, labels, names, colors, image.shape[1] // LETTERS)
 
 
 def about(rows: Sequence[Row]) -> str:

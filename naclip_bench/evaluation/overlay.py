@@ -160,7 +160,7 @@ def _picture(
         if title:
             called = f'{letters[title]}  {title}' if letters else title
             pen.text((left, top), shortened(called, font, width), 'black', font)
-        panel = image if title not in labels else labeled(image, labels[title], names, colors, size, opacity)
+        panel = image if title not in labels else _panel(image, labels[title], names, colors, size, opacity)
         canvas.paste(Image.fromarray(panel), (left, top + title_height))
         if random_weights and title in labels and title != TRUTH:
             _stamp(canvas, (left, top + title_height, width, height), font)
@@ -189,23 +189,10 @@ def _magnified(
     return image, labels
 
 
-def labeled(
-    image: np.ndarray,
-    labels: np.ndarray,
-    names: Sequence[str],
-    colors: np.ndarray,
-    size: int,
-    opacity: float = OPACITY,
+def _panel(
+    image: np.ndarray, labels: np.ndarray, names: Sequence[str], colors: np.ndarray, size: int, opacity: float
 ) -> np.ndarray:
-    """Lay labels over an image (H, W, 3): tints, contours, a hatch where there is no class, and names on the regions.
-
-    Args:
-        image: (H, W, 3) uint8.
-        labels: (H, W); what is no class is anything below 0, or from ``len(names)``.
-        names, colors: of the classes.
-        size: of the text, in pixels.
-        opacity: of the tints.
-    """
+    """An image (H, W, 3) with labels (H, W) over it: tints, contours, a hatch where there is no class, and names."""
     is_class = (labels >= 0) & (labels < len(names))
     bare = np.array([is_background(name) for name in names], bool)
     tinted = is_class & ~np.append(bare, False)[np.where(is_class, labels, -1)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,14 +106,6 @@ def outline(axis: Axes, x: float, y: float, height: float, width: float) -> None
         axis.add_patch(
             rectangle((x - width / 2, y - height / 2), width, height, fill=False, edgecolor=color, linewidth=line)
         )
-
-
-def swatches(axis: Axes, entries: Sequence[tuple[str, object]]) -> None:
-    """Names beside their colors, in a panel of their own; None is no color."""
-    patch = needed('matplotlib.patches', 'report', 'a figure').Patch
-    handles = [patch(color='none' if color is None else color, label=name) for name, color in entries]
-    axis.legend(handles=handles, loc='center left', fontsize=SMALL, frameon=False, borderaxespad=0)
-    axis.set_axis_off()
 
 
 def below(axis: Axes, text: str) -> None:

@@ -21,6 +21,7 @@ from ..datasets.check import image_names
 from ..errors import BenchError, did_you_mean
 from ..evaluation.overlay_files import image_of
 from ..methods.base import TrainingFreeSegmentor
+from ..palette import dataset_palette
 
 #: Steps of a pipeline that change the image; an image without a mask goes through these alone.
 SIZING = ('Resize', 'CentralSquare')
@@ -36,6 +37,7 @@ class Picture:
         inputs: (3, h, w) uint8, BGR, resized as the config says.
         truth: (H, W) labels; None of an image without a mask.
         ignore_index: the label that is no class.
+        colors: (C, 3) uint8 of the dataset's classes; None of an image of no dataset.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Picture:
     inputs: Tensor
     truth: np.ndarray | None = None
     ignore_index: int = 255
+    colors: np.ndarray | None = None
 
     def check(self, points: Sequence[tuple[int, int]]) -> None:
         """See that points (x, y) in pixels lie in the image.
@@ -123,7 +126,8 @@ def open_pictures(
         sample = item['data_samples']
         truth = sample.gt_sem_seg.data[0].numpy()
         shown = image_of(dataset, sample)
-        pictures.append(Picture(f'{config.dataset} {image}', shown, item['inputs'], truth, dataset.ignore_index))
+        name, colors = f'{config.dataset} {image}', dataset_palette(dataset.metainfo)
+        pictures.append(Picture(name, shown, item['inputs'], truth, dataset.ignore_index, colors))
     return pictures
 
 

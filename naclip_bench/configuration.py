@@ -310,6 +310,12 @@ def _with_settings(
     broken = sys.modules['naclip_bench.methods'].BROKEN.get(config.model.get('type'))
     if broken:
         raise BenchError(f'the method {config.model.type} cannot be used: {broken}')
+    given = cfg_options or {}
+    for name, value in (('pretrained', pretrained), ('precision', precision)):
+        if value is not None and f'model.backbone.{name}' in given:
+            raise BenchError(
+                f'{name} is {value}, and model.backbone.{name} {given[f"model.backbone.{name}"]}; give one'
+            )
     if cfg_options:
         # A misspelt key would be merged as a new one that nothing reads.
         unknown = [key for key in cfg_options if key.split('.')[0] not in {*config} - FIXED]
@@ -331,9 +337,9 @@ def _with_settings(
     if pretrained is not None:
         backbone['pretrained'] = None if pretrained.lower() == 'none' else pretrained
         if pretrained.lower() == 'none':
-            for helper in filter(None, map(config.model.get, HELPERS)):
-                # Only a folder of region maps has no weights.
-                if 'folder' not in helper:
+            for name, helper in ((name, config.model.get(name)) for name in HELPERS):
+                # A folder of region maps has no weights, and what is named by itself is meant.
+                if helper and 'folder' not in helper and f'model.{name}.pretrained' not in given:
                     helper['pretrained'] = None
     if precision is not None:
         backbone['precision'] = _device_precision() if precision == AUTO else precision

@@ -227,3 +227,5 @@ def test_random_weights_are_those_of_helpers_too():
     config = load_config('corrclip_voc21', pretrained='none')
     assert [config.model[name].pretrained for name in ('backbone', 'helper', 'regions')] == [None] * 3
     assert load_config('corrclip_voc21', pretrained='openai').model.helper.pretrained == 'dino'
+    own = load_config('corrclip_voc21', pretrained='none', cfg_options={'model.helper.pretrained': 'own.pt'})
+    assert own.model.helper.pretrained == 'own.pt' and own.model.backbone.pretrained is None

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from naclip_bench.configuration import load_config
+from naclip_bench.errors import BenchError
 from naclip_bench.segment.segmenter import Segmenter
 
 
@@ -34,3 +35,10 @@ def test_a_segmenter_asks_its_own_device(monkeypatch):
     monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: {'avx512_bf16': True}, raising=False)
     segmenter = Segmenter('naclip', ['gold', 'brick'], weights='materials', device='cpu', precision='auto')
     assert segmenter.member.backbone.precision == 'bf16'
+
+
+@pytest.mark.parametrize(('name', 'value', 'other'), [('precision', 'bf16', 'fp16'), ('pretrained', 'none', 'openai')])
+def test_what_is_said_twice_is_refused(name, value, other):
+    """Neither is meant more than the other; one of them was ignored."""
+    with pytest.raises(BenchError, match=f'{name} is {value}, and model.backbone.{name} {other}; give one'):
+        load_config('naclip_voc21', **{name: value}, cfg_options={f'model.backbone.{name}': other})

@@ -89,7 +89,7 @@ def test_what_is_imported_is_what_is_required():
             found |= {(name.split('.')[0], path.name) for name in names}
     foreign = {(name, where) for name, where in found if name not in sys.stdlib_module_names | {'naclip_bench'}}
     # matplotlib is there for its types alone; Triton comes with torch's builds for GPUs, and is done without elsewhere.
-    others = {('matplotlib', 'canvas.py'), ('triton', 'pamr_kernel.py')}
+    others = {('matplotlib', 'canvas.py'), ('triton', 'norm_kernel.py'), ('triton', 'pamr_kernel.py')}
     assert not {(name, where) for name, where in foreign if not installed_by(name) & required} - others
     assert {('torch', 'weights.py'), ('rich', 'console.py')} < foreign
 

@@ -1,7 +1,5 @@
 """SFP: equal to its released code, and each step to the same told by hand."""
 
-import os
-
 import pytest
 import torch
 from golden import TINY, golden, largest_difference, random_image
@@ -13,6 +11,7 @@ from naclip_bench.backbones import attend
 from naclip_bench.configuration import load_config
 from naclip_bench.errors import BenchError
 from naclip_bench.evaluation.record import short_side
+from naclip_bench.methods import sfp
 from naclip_bench.methods.scclip import aggregated, similarity_attention
 from naclip_bench.methods.sfp import MOST, alikeness, overattended, smoothed
 
@@ -36,13 +35,16 @@ def stored_of(case):
     return found
 
 
+#: Cases with a pair of patches whose similarity is the threshold to its last bit (241 and 245, below it where the
+#: vectors were made): how far up the middle is to the next pair's, 1.8e-6 above. Processors differ by 2e-7 there.
+BETWEEN = {'tokens/SOM/224x336-corrected': 9e-7}
+
+
 @torch.no_grad()
 @pytest.mark.parametrize('case', sorted({'/'.join(key.split('/')[:3]) for key in STORED if key.startswith('tokens/')}))
-def test_a_window_is_the_released_one(case):
-    if case == 'tokens/SOM/224x336-corrected' and os.environ.get('MKL_CBWR') == 'COMPATIBLE':
-        # On processors with AVX-512 one of its pairs falls on the other side of a threshold; the other cases hold.
-        pytest.xfail('a pair on a rounding edge')
+def test_a_window_is_the_released_one(case, monkeypatch):
     _, rule, size = case.split('/')
+    monkeypatch.setattr(sfp, 'ALIKE', sfp.ALIKE + BETWEEN.get(case, 0))
     model, stored = build(outliers=rule), stored_of(case)
     tokens, trunk = model.window_tokens(random_image(*map(int, size.removesuffix('-corrected').split('x'))))
     broken = model.broken(trunk)

@@ -167,7 +167,9 @@ def _wanted_rows(tables: Sequence[TableSpec], options: Options) -> set[Row] | No
 
 def leaf_of(name: str, changed: dict[str, object], options: Options, leaves: dict[str, Leaf]) -> Leaf:
     """A config with settings changed in it, as one of ``leaves``, to which it is added where it is new."""
-    overrides = {**changed, **options.cfg_options}
+    # What is asked of every cell takes the place of what a row changes.
+    asked = {f'model.backbone.{name}' for name in ('pretrained', 'precision') if getattr(options, name) is not None}
+    overrides = {**{key: value for key, value in changed.items() if key not in asked}, **options.cfg_options}
     config = load_config(name, options.data_root, options.pretrained, options.precision, overrides)
     content = json.dumps(
         [config[key] for key in ('model', 'test_dataloader', 'test_evaluator', 'protocol')],

@@ -37,7 +37,7 @@ class KeptTrunk:
 
     def __init__(self, folder: str | Path, of: Sequence[str]) -> None:
         self.folder, self._of = Path(folder), '\0'.join((*of, backbone_code(), torch.__version__)).encode()
-        make_folder('--keep-trunk', self.folder)
+        make_folder('model.backbone.keep', self.folder)
 
     def tokens(
         self, images: Tensor, positions: str, depths: Iterable[int], compute: Callable[[Tensor], dict[int, Tensor]]

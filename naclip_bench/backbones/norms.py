@@ -1,7 +1,6 @@
 """Layer norms, and residuals before them.
 
-On a GPU by a kernel of our own (:mod:`.norm_kernel`): torch's reads rows as narrow as CLIP's at a
-fourth of the memory's rate.
+On a GPU by a kernel of our own (:mod:`.norm_kernel`): sum and norm of many tokens in one pass over them.
 """
 
 from __future__ import annotations

@@ -198,20 +198,13 @@ def _panel(
     tinted = is_class & ~np.append(bare, False)[np.where(is_class, labels, -1)]
     shown = hatched(image, size)
     shown[is_class] = image[is_class]
-    shown[tinted] = _mixed(image[tinted], colors[labels[tinted]], opacity)
+    shown[tinted] = mixed(image[tinted], colors[labels[tinted]], opacity)
     # The extremes of labels around a pixel differ where another region is near.
     values = np.where(is_class, labels, -1).astype(np.float32)
     kernel = np.ones([2 * line_width(size) + 1] * 2, np.uint8)
     contour = (cv2.dilate(values, kernel) != cv2.erode(values, kernel)) & tinted
     shown[contour] = colors[labels[contour]]
     return _named(shown, np.where(is_class, labels, -1), names, size)
-
-
-def blend(image: np.ndarray, labels: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """Lay labels (H, W) in their colors over an image (H, W, 3) uint8; pixels of no class keep the image."""
-    shown, out = (labels >= 0) & (labels < len(colors)), image.copy()
-    out[shown] = _mixed(image[shown], colors[labels[shown]])
-    return out
 
 
 def line_width(size: int) -> int:
@@ -228,7 +221,8 @@ def hatched(image: np.ndarray, size: int) -> np.ndarray:
     return out.round().astype(np.uint8)
 
 
-def _mixed(pixels: np.ndarray, colors: np.ndarray, opacity: float = OPACITY) -> np.ndarray:
+def mixed(pixels: np.ndarray, colors: np.ndarray, opacity: float = OPACITY) -> np.ndarray:
+    """Lay colors (N, 3) over pixels (N, 3)."""
     return ((1 - opacity) * pixels + opacity * colors).round().astype(np.uint8)
 
 
@@ -244,7 +238,7 @@ def _swatch(
         swatch = ground.copy()
     else:
         frame = colors[entry.label]
-        swatch = _mixed(ground, frame, opacity)
+        swatch = mixed(ground, frame, opacity)
     width = 2 * line_width(size)
     inner = swatch[width:-width, width:-width].copy()
     swatch[:] = frame

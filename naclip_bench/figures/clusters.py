@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ..backbones import FrozenCLIP
 from ..errors import BenchError
-from ..evaluation.overlay import blend
+from ..evaluation.overlay import mixed
 from ..methods.cliptrase import CLIPtrase
 from ..methods.cliptrase.regions import cluster_maps, regions
 from ..methods.cliptrase.regions import clusters as dbscan
@@ -124,5 +124,7 @@ def _colored(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
         colors = np.array([[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in COLORS[:-1]], np.uint8)
     else:
         colors = distinct_colors(count)
-    gray = np.repeat(image.mean(-1, keepdims=True), 3, -1).astype(np.uint8)
-    return blend(gray, labels, colors)
+    out = np.repeat(image.mean(-1, keepdims=True), 3, -1).astype(np.uint8)
+    shown = labels >= 0
+    out[shown] = mixed(out[shown], colors[labels[shown]])
+    return out

@@ -29,11 +29,11 @@ def with_rows(table: TableSpec, added: Sequence[Sequence[str]]) -> TableSpec:
     return replace(table, rows=(*table.rows, *rows))
 
 
-#: Where tables are, a module a paper.
-PAPERS = (naclip, sclip, cliptrase, gclip, materials, weights, frontier)
+#: Where tables are.
+MODULES = (naclip, sclip, cliptrase, gclip, materials, weights, frontier)
 
 #: Every table by its key.
-TABLES = {spec.key: spec for paper in PAPERS for spec in paper.tables()}
+TABLES = {spec.key: spec for module in MODULES for spec in module.tables()}
 
 
 def find_table(key: str) -> TableSpec:

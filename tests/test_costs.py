@@ -21,6 +21,20 @@ def test_costs_are_of_the_same_images(tmp_path, capfd):
     assert all(float(row[1]) > 0 for row in rows)
 
 
+def test_what_a_precision_does_to_labels_is_told(tmp_path, capfd):
+    bench = TinyBench(tmp_path, count=3)
+    given = ('--beside', 'naclip', '--limit', '3', '--precision')
+    shares = {}
+    for precision in ('bf16', 'fp32'):
+        arguments = bench.arguments(*given, precision, config='clip_voc20', without=('--work-dir', '--store'))
+        outcome = run_here(capfd, arguments, COMMAND.with_name('benchmark.py'))
+        assert (outcome.code, outcome.stderr) == (0, '')
+        rows = [line.split('│')[1:-1] for line in outcome.stdout.splitlines() if line.startswith('│')]
+        shares[precision] = [row[-1].strip() for row in rows]
+    assert all(50 < float(share.removesuffix(' %')) < 100 for share in shares['bf16'])
+    assert shares['fp32'][0] == '1.000x', 'there is nothing to tell of fp32'
+
+
 def test_no_images(tmp_path, capfd):
     bench = TinyBench(tmp_path)
     given = bench.arguments(

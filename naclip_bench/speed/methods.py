@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,7 +15,7 @@ from mmengine.dataset import pseudo_collate
 from mmseg.registry import MODELS
 from rich.console import Console
 from rich.table import Table
-from torch import nn
+from torch import Tensor, nn
 
 from ..backbones import FrozenCLIP
 from ..checks.start import build_dataset
@@ -41,6 +42,7 @@ class Cost:
         ratios: of each batch, its seconds over those of the first method.
         weights: bytes of all parameters, those of helpers too.
         peak: bytes above them at the highest point.
+        pixels, equal: labels that were compared with those of fp32, and how many of them are the same.
     """
 
     images: int = 0
@@ -50,10 +52,17 @@ class Cost:
     ratios: list[float] = field(default_factory=list)
     weights: int = 0
     peak: int = 0
+    pixels: int = 0
+    equal: int = 0
 
     @property
     def seconds(self) -> float:
         return sum(self.stages.values())
+
+    def compare(self, labels: Sequence[Tensor], exact: Sequence[Tensor]) -> None:
+        """Count labels (1, H, W) of images that are those of fp32."""
+        self.pixels += sum(map(Tensor.numel, labels))
+        self.equal += sum(int((one == other).sum()) for one, other in zip(labels, exact, strict=True))
 
     def record(self) -> dict[str, object]:
         """Tell what a table shows of it: seconds an image, in all and by stage, and bytes at the highest point."""
@@ -71,6 +80,7 @@ def costs(configs: dict[str, Config], limit: int) -> dict[str, Cost]:
     """Run ``limit`` images with each method, batch by batch; reading and text vectors are apart.
 
     In each batch the methods come in another order: what ran before, and how warm the machine is, makes up to 10 %.
+    Where the backbone has another precision than fp32, each method's labels are compared with those of fp32.
 
     Args:
         configs: of each method by name, on one dataset and one backbone; the first is what the others are beside.
@@ -88,10 +98,9 @@ def costs(configs: dict[str, Config], limit: int) -> dict[str, Cost]:
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     dataset = build_dataset(first.test_dataloader.dataset)
     size, count = first.test_dataloader.batch_size, min(limit, len(dataset))
-    clip = FrozenCLIP(**first.model.backbone)
-    models = {
-        name: MODELS.build(dict(config.model, backbone=clip)).eval().to(device) for name, config in configs.items()
-    }
+    models, exact = _built(configs, first.model.backbone, device), {}
+    if first.model.backbone.get('precision', 'fp32') != 'fp32':
+        exact = _built(configs, {**first.model.backbone, 'precision': 'fp32'}, device)
     found, shuffled = {name: Cost(weights=_bytes_of(model)) for name, model in models.items()}, random.Random(0)
     # The first round, of one image, warms caches and text vectors up and is not counted.
     batches = [range(1), *(range(begin, min(begin + size, count)) for begin in range(0, count, size))]
@@ -103,7 +112,7 @@ def costs(configs: dict[str, Config], limit: int) -> dict[str, Cost]:
             memory = PeakMemory(device)
             memory.begin()
             with stages_of({} if round_ == 0 else found[name].stages) as stages:
-                model.predict(data['inputs'], data['data_samples'])
+                labels = _labels(model, data)
             seconds[name] = sum(stages.values())
             found[name].peak = max(found[name].peak, memory.above_start())
             if round_ == 0:
@@ -114,22 +123,41 @@ def costs(configs: dict[str, Config], limit: int) -> dict[str, Cost]:
                 layouts = (Windows.over(tuple(image.shape[1:]), model.window, model.stride) for image in data['inputs'])
                 found[name].windows += sum(map(len, layouts))
                 found[name].images += len(data['inputs'])
+                if exact:
+                    found[name].compare(labels, _labels(exact[name], data))
         if round_ > 0:
             for name, cost in found.items():
                 cost.ratios.append(seconds[name] / seconds[next(iter(models))])
     return found
 
 
+def _built(configs: dict[str, Config], backbone: Mapping[str, object], device: torch.device) -> dict[str, nn.Module]:
+    """The methods on one backbone of these settings."""
+    clip = FrozenCLIP(**backbone)
+    return {name: MODELS.build(dict(config.model, backbone=clip)).eval().to(device) for name, config in configs.items()}
+
+
+def _labels(model: nn.Module, data: dict) -> list[Tensor]:
+    return [sample.pred_sem_seg.data for sample in model.predict(data['inputs'], data['data_samples'])]
+
+
 def print_costs(found: dict[str, Cost]) -> None:
-    """A row a method: windows/s, operations and seconds a stage, and its batches' median beside the first."""
-    table = Table(title='cost of methods', title_justify='left')
-    for column in ('method', 'windows/s', 'GFLOP/image', *STAGES, 'MiB', f'beside {next(iter(found))}'):
-        table.add_column(column, justify='left' if column == 'method' else 'right')
+    """A row a method: windows/s, operations, seconds a stage, memory, its batches' median beside the first, labels."""
+    table = Table('method', title='cost of methods', title_justify='left')
+    stages = [stage for stage in STAGES if any(f'{cost.stages.get(stage, 0):.1f}' != '0.0' for cost in found.values())]
+    # Two lines, so that the columns are as narrow as their numbers.
+    heads = ('windows\n/s', 'GFLOP\n/image', *(f'{stage}, s'.replace('+', '+\n') for stage in stages), 'MiB')
+    for head in (*heads, f'beside\n{next(iter(found))}'):
+        table.add_column(head, justify='right')
+    compared = any(cost.pixels for cost in found.values())
+    if compared:
+        table.add_column('labels as\nin fp32', justify='right')
     for name, cost in found.items():
-        stages = (f'{cost.stages.get(stage, 0):.1f}' for stage in STAGES)
+        seconds = (f'{cost.stages.get(stage, 0):.1f}' for stage in stages)
         rate, flops = f'{cost.windows / cost.seconds:.2f}', f'{cost.flops.total / 1e9:,.1f}'
         memory = f'{(cost.weights + cost.peak) / 2**20:,.0f}'
-        table.add_row(name, rate, flops, *stages, memory, f'{statistics.median(cost.ratios):.3f}x')
+        equal = [f'{100 * cost.equal / cost.pixels:.2f} %'] if compared else []
+        table.add_row(name, rate, flops, *seconds, memory, f'{statistics.median(cost.ratios):.3f}x', *equal)
     print_whole(Console(highlight=False), table)
 
 

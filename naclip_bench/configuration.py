@@ -6,6 +6,7 @@ file, as with plugins, ``<method>_<dataset>`` is put together from the two bases
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 import warnings
@@ -59,11 +60,20 @@ def register() -> None:
 
 @cache
 def _register() -> None:
-    with telling('loading PyTorch and MMSegmentation'), warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        # mmcv tells of compiled parts that are not there and that nothing here needs.
-        warnings.filterwarnings('ignore', module='mm(cv|engine|seg)[.]')
-        for package in ('datasets', 'evaluation', 'methods'):
-            import_module(f'naclip_bench.{package}')
+    collects = gc.isenabled()
+    # What imports make stays. To look through it for garbage, again and again and at the end, takes a third of the time
+    # of a command that computes nothing.
+    gc.disable()
+    try:
+        with telling('loading PyTorch and MMSegmentation'), warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            # mmcv tells of compiled parts that are not there and that nothing here needs.
+            warnings.filterwarnings('ignore', module='mm(cv|engine|seg)[.]')
+            for package in ('datasets', 'evaluation', 'methods'):
+                import_module(f'naclip_bench.{package}')
+    finally:
+        gc.freeze()
+        if collects:
+            gc.enable()
 
 
 def method_bases() -> dict[str, Path | dict]:

@@ -1,11 +1,13 @@
 """Every config says the protocol that its name promises."""
 
+import gc
+
 import pytest
 from mmseg.registry import DATASETS, MODELS
 
 from naclip_bench.bundled import CONFIGS
 from naclip_bench.catalog import catalog, filtered
-from naclip_bench.configuration import config_names, find_config, load_config
+from naclip_bench.configuration import config_names, find_config, load_config, register
 from naclip_bench.errors import BenchError
 from naclip_bench.evaluation.record import short_side
 from naclip_bench.vocabulary import Vocabulary
@@ -15,6 +17,11 @@ BENCHMARKS = ['voc21', 'voc20', 'pc60', 'pc59', 'coco_object', 'coco_stuff', 'ci
 LARGE = ['pc459', 'ade847']
 UNSUPERVISED = ['coco27', 'cityscapes27']
 WITH_BACKGROUND = {'voc21', 'pc60', 'coco_object'}
+
+
+def test_imports_are_no_garbage_to_look_through():
+    register()
+    assert gc.isenabled() and gc.get_freeze_count() > 100_000
 
 
 def test_all_configs_are_found_by_path_and_name():

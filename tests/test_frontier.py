@@ -49,6 +49,8 @@ def test_a_cited_system_has_its_mean_alone(plan):
         assert row.cited and cell.dataset == MEAN and not cell.leaves and cell.paper.value > 43
     few = make_plan([TABLE], Options(datasets=('voc21',)))
     assert not any(cell.row.cited for cell in few.cells), 'a mean of eight is none of one'
+    with pytest.raises(BenchError, match='no row that "conceptbank" names has a number on voc21, ade20k'):
+        make_plan([TABLE], Options(datasets=('voc21', 'ade20k'), rows=('NACLIP', 'conceptbank')))
 
 
 def test_what_is_printed(plan, tmp_path, capfd, monkeypatch):

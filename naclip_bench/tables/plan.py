@@ -92,17 +92,18 @@ def make_plan(tables: Sequence[TableSpec], options: Options) -> Plan:
     """Cells, leaves and passes of ``tables``.
 
     Raises:
-        BenchError: ``datasets`` or ``rows`` name nothing in the tables.
+        BenchError: ``datasets`` or ``rows`` name nothing in the tables, or a row that has nothing on these datasets.
     """
     _check_datasets(tables, options)
     wanted = _wanted_rows(tables, options)
+    named = {row for rows in wanted.values() for row in rows}
     leaves: dict[str, Leaf] = {}
     cells = []
     known = set(config_names())
     for table in tables:
         printed = {(value.row, value.settings, value.dataset, value.metric): value for value in table.values()}
         for row in table.rows:
-            if wanted is not None and row not in wanted:
+            if options.rows is not None and row not in named:
                 continue
             for dataset, metric in table.columns():
                 if options.datasets is not None and dataset not in options.datasets and row.closed_form is None:
@@ -125,6 +126,10 @@ def make_plan(tables: Sequence[TableSpec], options: Options) -> Plan:
                 key = row.name, row.settings
                 own = (mean for mean in table.averages().values() if (mean.row, mean.settings) == key)
                 cells += [Cell(table.key, row, MEAN, mean.metric, mean) for mean in own]
+    for word, rows in wanted.items():
+        if not any(cell.row in rows for cell in cells):
+            where = f' on {", ".join(options.datasets)}' if options.datasets else ''
+            raise BenchError(f'no row that "{word}" names has a number{where}')
     return Plan(cells, passes_of(leaves.values()), {table.key: table for table in tables})
 
 
@@ -150,18 +155,15 @@ def _check_datasets(tables: Sequence[TableSpec], options: Options) -> None:
             raise BenchError(f'no table asked for has {name}{did_you_mean(name, datasets)}')
 
 
-def _wanted_rows(tables: Sequence[TableSpec], options: Options) -> set[Row] | None:
-    """The rows of ``tables`` that ``options.rows`` ask for; None: all."""
-    if options.rows is None:
-        return None
+def _wanted_rows(tables: Sequence[TableSpec], options: Options) -> dict[str, list[Row]]:
+    """The rows of ``tables`` that each word of ``options.rows`` asks for."""
     rows = [(table, row) for table in tables for row in table.rows]
-    wanted = set()
-    for word in options.rows:
+    wanted = {}
+    for word in options.rows or ():
         found = [row for table, row in rows if table.calls(row, word)]
-        found = found or [row for _, row in rows if word.lower() in row.name.lower()]
-        if not found:
+        wanted[word] = found or [row for _, row in rows if word.lower() in row.name.lower()]
+        if not wanted[word]:
             raise BenchError(f'no row holds "{word}"{did_you_mean(word, {row.name for _, row in rows})}')
-        wanted.update(found)
     return wanted
 
 

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from naclip_bench.backbones import FrozenCLIP
 from naclip_bench.bundled import CONFIGS, PRETRAINED
 from naclip_bench.checks.start import build_dataset
-from naclip_bench.configuration import load_config
+from naclip_bench.configuration import HELPERS, load_config, method_bases
 from naclip_bench.datasets.check import image_names
 from naclip_bench.datasets.materials import scene as scene_module
 from naclip_bench.datasets.materials.captions import caption
@@ -226,6 +226,14 @@ def test_the_table_of_methods_and_a_page_that_compares_two(capfd, tmp_path):
     rows = [line for line in outcome.stdout.splitlines() if line.startswith('|')]
     assert len(rows) == 2 + len(find_table('materials/methods').rows)
     assert '2 of 200' in outcome.stdout and 'a number of any paper' in outcome.stdout
+
+
+def test_every_method_on_clip_alone_is_in_the_table_and_has_recorded_values():
+    alone = {name for name in method_bases() if not {*HELPERS} & {*load_config(f'{name}_materials24').model}}
+    rows = find_table('materials/methods').rows
+    assert {row.config.removesuffix('_{dataset}') for row in rows} == alone
+    recorded = {entry['config'] for entry in json.loads((CONFIGS / 'expected.json').read_text())['expected']}
+    assert recorded == {f'{method}_{dataset}' for method in alone for dataset in ('materials24', 'materials25')}
 
 
 def run(capfd: pytest.CaptureFixture, work_dir: Path, config: str, *more: str) -> dict:

@@ -19,11 +19,12 @@ def tables() -> list[TableSpec]:
         'GCLIP': 'gclip',
         'ResCLIP': 'resclip',
         'SC-CLIP': 'scclip',
+        'SFP': 'sfp',
     }
     return [
         TableSpec(
             'materials/methods',
-            'every method on images drawn by code, with a tiny CLIP that comes along',
+            'every method on CLIP alone, on images drawn by code, with a tiny CLIP that comes along',
             tuple(Row(name, **method(key)) for name, key in methods.items()),
             ('materials24', 'materials25'),
             note='A stand-in for checking and learning: no number here is a number of any paper.',

@@ -69,6 +69,15 @@ def test_what_needs_a_library_that_is_not_installed_says_so(
         use()
 
 
+def test_a_library_that_lacks_a_part_is_called_too_old(tmp_path, monkeypatch):
+    (tmp_path / 'early').mkdir()
+    (tmp_path / 'early' / '__init__.py').write_text('')
+    monkeypatch.syspath_prepend(tmp_path)
+    line = r"^the test needs a newer early, one with early\.later: pip install -U 'naclip_bench\[data\]'$"
+    with pytest.raises(BenchError, match=line):
+        needed('early.later.part', 'data', 'the test')
+
+
 def test_library_that_is_there_but_broken_is_not_called_missing(tmp_path, monkeypatch):
     (tmp_path / 'broken.py').write_text("raise ImportError('libgomp.so.1: cannot open shared object file')")
     (tmp_path / 'halved.py').write_text('import what_it_needs_itself')

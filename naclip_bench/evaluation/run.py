@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from itertools import chain
 
 import numpy as np
@@ -224,7 +224,7 @@ def _compute(
         for part in all_gather_object(counter.counted):
             counted.setdefault(key, {}).update(part)
     session = {
-        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        'date': datetime.now(UTC).isoformat(timespec='seconds'),
         'wall': seconds,
         'images': max(map(len, counted.values())),
         'leaves': len(seen),

@@ -78,7 +78,7 @@ class SAM2(RegionHelper):
 
     @classmethod
     def check(cls, settings: dict) -> None:
-        needed('transformers', 'helpers', 'SAM 2')
+        needed('transformers.models.sam2', 'helpers', 'SAM 2')
         if (pretrained := settings.get('pretrained', 'facebook/sam2-hiera-large')) is not None:
             find_model(pretrained, 'SAM 2')
 
@@ -138,10 +138,10 @@ def painted(masks: Tensor, size: tuple[int, int]) -> Tensor:
 def _load(arch: dict | None, pretrained: str | Path | None) -> nn.Module:
     if pretrained is not None:
         return read_model('Sam2Model', find_model(pretrained, 'SAM 2'), 'SAM 2')
-    transformers = needed('transformers', 'helpers', 'SAM 2')
+    sam2 = needed('transformers.models.sam2', 'helpers', 'SAM 2')
     with torch.random.fork_rng():
         # Its position embedding is no parameter, and drawn when it is built.
         torch.manual_seed(0)
-        model = transformers.Sam2Model(transformers.Sam2Config(**(arch or {}))).eval()
+        model = sam2.Sam2Model(sam2.Sam2Config(**(arch or {}))).eval()
     model.load_state_dict(random_weights(model, 'sam2.'), strict=False)
     return model

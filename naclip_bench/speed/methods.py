@@ -6,7 +6,7 @@ import random
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -173,7 +173,7 @@ def write_costs(path: Path, config: Config, found: dict[str, Cost]) -> None:
         'images': first.images,
         'precision': config.model.backbone.get('precision', 'fp32'),
         'device': device_record(torch.device('cuda' if torch.cuda.is_available() else 'cpu')),
-        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        'date': datetime.now(UTC).isoformat(timespec='seconds'),
     }
     write_json(path, {'about': about, 'methods': {name: cost.record() for name, cost in found.items()}})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from ..evaluation.leaf import Leaf
 from ..evaluation.run import Result
@@ -178,7 +178,7 @@ class Report:
 
     blocks: list[Block]
     comparisons: list[Comparison] = field(default_factory=list)
-    date: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec='seconds'))
+    date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec='seconds'))
     command: str = ''
     charts: dict[str, list[str]] = field(default_factory=dict)
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ...errors import BenchError
 from ...optional import needed
 from ..blocks import Block
 from .base import Tower, patch_products, with_prefix
@@ -92,9 +91,7 @@ class TipsModel(nn.Module):
 
     def __init__(self, config: Mapping) -> None:
         super().__init__()
-        library = needed('transformers', 'helpers', 'TIPSv2')
-        if not hasattr(library, 'Tipsv2Model'):
-            raise BenchError(f'TIPSv2 needs a newer transformers than {library.__version__}')
+        library = needed('transformers.models.tipsv2', 'helpers', 'TIPSv2')
         towers = {key: config[key] for key in ('text_config', 'vision_config')}
         model = library.Tipsv2Model(library.Tipsv2Config(**towers))
         self.vision_model, self.text_model, self.temperature = model.vision_model, model.text_model, model.temperature

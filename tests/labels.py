@@ -16,7 +16,8 @@ def save(path: Path, labels: object, dtype: type = np.uint8) -> Path:
 
 def load(path: Path) -> list[list[int]]:
     with Image.open(path) as image:
-        assert image.mode in ('L', 'I;16') and image.format == 'PNG'
+        # Older releases of Pillow read 16 bits as 32.
+        assert image.mode in ('L', 'I;16', 'I') and image.format == 'PNG'
         return np.array(image).tolist()
 
 

@@ -32,7 +32,7 @@ def vit(**settings):
     ('arch', 'positions'),
     [
         (DINO8, 'dino'),
-        ('vit_tiny_patch16_dinov3_qkvb', 'dino'),
+        ('vit_small_patch16_dinov3_qkvb', 'dino'),
         (dict(DINO8, reg_tokens=4, no_embed_class=True), 'dino'),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,8 @@ def compiled(name: str, function: str, arguments: dict[str, str], constants: dic
     """What a kernel becomes for a GPU that is not here."""
     compiler = pytest.importorskip('triton.compiler', reason='Triton comes with torch for GPUs')
     backends = pytest.importorskip('triton.backends.compiler')
+    if 'constexprs' not in signature(compiler.ASTSource).parameters:
+        pytest.skip('this Triton is asked in another way')
     source = compiler.ASTSource(
         fn=getattr(pytest.importorskip(name), function),
         signature=arguments | dict.fromkeys(constants, 'constexpr'),

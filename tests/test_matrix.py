@@ -36,6 +36,7 @@ def backbones():
 
     def of(family):
         if family not in built:
+            families.skip_where_missing(families.CONFIGS[family])
             built[family] = FrozenCLIP(families.CONFIGS[family], None)
         return built[family]
 

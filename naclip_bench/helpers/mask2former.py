@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Literal
 
@@ -119,6 +120,8 @@ def _load(arch: dict | None, pretrained: str | Path | None) -> nn.Module:
         place = find_model(pretrained, 'Mask2Former')
         return read_model('Mask2FormerForUniversalSegmentation', place, 'Mask2Former')
     transformers = needed('transformers', 'helpers', 'Mask2Former')
-    model = transformers.Mask2FormerForUniversalSegmentation(transformers.Mask2FormerConfig(**(arch or {}))).eval()
+    # Some versions take entries out of what they are given.
+    config = transformers.Mask2FormerConfig(**deepcopy(arch or {}))
+    model = transformers.Mask2FormerForUniversalSegmentation(config).eval()
     model.load_state_dict(random_weights(model, 'mask2former.'), strict=False)
     return model

@@ -15,7 +15,6 @@ from itertools import chain
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
 from mmengine.dist import all_gather_object, barrier, broadcast_object_list, get_world_size, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.registry import MODEL_WRAPPERS
@@ -24,6 +23,7 @@ from torch.utils.data import DataLoader
 
 from ..backbones.text import Text, text_of
 from ..console import telling
+from ..datasets.packed import packed
 from ..datasets.sampler import FixedBatches
 from ..errors import BenchError, say
 from ..methods.side_by_side import SideBySide
@@ -300,7 +300,7 @@ def _loader(opened: OpenPass) -> DataLoader:
     sampler.leave_out(frozenset.intersection(*opened.model.finished.values()))
     read = {name: value for name, value in settings.items() if name not in OWN_LOADING}
     read.setdefault('pin_memory', torch.cuda.is_available())
-    return DataLoader(opened.data, batch_sampler=sampler, collate_fn=pseudo_collate, **read)
+    return DataLoader(opened.data, batch_sampler=sampler, collate_fn=packed, **read)
 
 
 def _share_texts(opened: OpenPass, keys: Iterable[str]) -> None:

@@ -15,9 +15,11 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from ..backbones import FrozenCLIP
+from ..datasets.packed import unpacked
 from ..errors import BenchError
 from ..helpers import HELPERS, build_helper
 from ..inference.pipeline import segment
+from ..timing import STOPWATCH
 
 
 @MODELS.register_module()
@@ -54,6 +56,13 @@ class SideBySide(BaseSegmentor):
     @property
     def backbone(self) -> FrozenCLIP:
         return next(iter(self.members.values())).backbone
+
+    def test_step(self, data: dict) -> list[SegDataSample]:
+        """Segment a batch as a run reads it; see :func:`naclip_bench.datasets.packed.packed`."""
+        if 'memory' in data:
+            with STOPWATCH.stage('read', self.backbone.device):
+                data = unpacked(data, self.backbone.device)
+        return super().test_step(data)
 
     @torch.no_grad()
     def predict(self, inputs: Sequence[Tensor], data_samples: list[SegDataSample]) -> list[SegDataSample]:

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
 from rich.console import Console
 from rich.table import Column, Table
 
 from ..console import print_whole
+from ..datasets.packed import packed
 from ..errors import BenchError
 from ..evaluation.journal import Journal
 from ..evaluation.leaf import Leaf
@@ -55,11 +55,11 @@ class _Batches:
 
     def warm_up(self) -> None:
         """Make text vectors, caches and kernels."""
-        self.of.model.test_step(pseudo_collate([self.of.data[0]]))
+        self.of.model.test_step(packed([self.of.data[0]]))
 
     def seconds(self, batch: Sequence[int]) -> float:
         begin = time.perf_counter()
-        data = pseudo_collate([self.of.data[index] for index in batch])
+        data = packed([self.of.data[index] for index in batch])
         self.evaluator.process(self.of.model.test_step(data), data)
         if torch.cuda.is_available():
             torch.cuda.synchronize()

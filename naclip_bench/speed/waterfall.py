@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 from mmengine.config import Config
-from mmengine.dataset import BaseDataset, pseudo_collate
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from rich.table import Column, Table
@@ -18,6 +17,8 @@ from torch.utils.data import DataLoader
 
 from ..checks.start import build_dataset
 from ..console import print_whole, screen
+from ..datasets.packed import packed, unpacked
+from ..datasets.same_images import SameImages
 from ..errors import BenchError
 from ..evaluation.confusion import batch_cells
 from ..evaluation.leaf import Leaf, Selection
@@ -52,7 +53,7 @@ def waterfall(config: Config, limit: int, rounds: int) -> list[Step]:
     """
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     Pass([Leaf(config.dataset, config)]).check(Selection())
-    dataset = build_dataset(config.test_dataloader.dataset)
+    dataset = SameImages({config.dataset: build_dataset(config.test_dataloader.dataset)})
     count = min(limit, len(dataset))
     if count < 1 or rounds < 1:
         raise BenchError(f'--limit is {limit} and --rounds {rounds}; both must be at least 1')
@@ -91,7 +92,7 @@ def waterfall(config: Config, limit: int, rounds: int) -> list[Step]:
 def _end_to_end(
     model: TrainingFreeSegmentor,
     segment: Callable[[Sequence[Tensor], Sequence[SegDataSample]], list[Tensor]],
-    dataset: BaseDataset,
+    dataset: SameImages,
     count: int,
     rounds: int,
     images: int,
@@ -104,17 +105,17 @@ def _end_to_end(
     loader = DataLoader(
         dataset,
         batch_sampler=round_ * (rounds + 1),
-        collate_fn=pseudo_collate,
+        collate_fn=packed,
         num_workers=workers,
         pin_memory=device.type == 'cuda',
     )
     kept: list[Tensor] = []
     begin = time.perf_counter()
     for data in loader:
-        data = model.data_preprocessor(data)
+        data = model.data_preprocessor(unpacked(data, device))
         labels = segment(data['inputs'], data['data_samples'])
-        truths = [sample.gt_sem_seg.data[0] for sample in data['data_samples']]
-        batch_cells(zip(labels, truths, strict=True), classes, dataset.ignore_index)
+        truths = [truth for sample in data['data_samples'] for truth in sample.truths.values()]
+        batch_cells(zip(labels, truths, strict=True), classes, dataset.first.ignore_index)
         if len(kept) < count:
             kept += [one.short().cpu() for one in labels]
             warm = time.perf_counter()

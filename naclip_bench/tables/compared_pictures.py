@@ -9,9 +9,9 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from mmengine.dataset import pseudo_collate
 from PIL import Image
 
+from ..datasets.packed import packed
 from ..evaluation.leaf import Selection
 from ..evaluation.opened import OpenPass, passes_of
 from ..evaluation.overlay_files import picture_of
@@ -33,7 +33,7 @@ def compared_pictures(comparison: Comparison) -> dict[str, Image.Image]:
             opened = OpenPass(pass_, Selection(subset=subset))
         random_weights |= any(member.backbone.random_weights for member in opened.members)
         for index, name in enumerate(opened.names):
-            (sample,) = opened.model.test_step(pseudo_collate([opened.data[index]]))
+            (sample,) = opened.model.test_step(packed([opened.data[index]]))
             titles = [comparison.rows[comparison.leaves.index(leaf)] for leaf in opened.leaves]
             labels = {title: of.cpu() for title, of in zip(titles, sample.predictions.values(), strict=True)}
             found[name].append((opened.dataset(opened.leaves[0]), sample, labels))

@@ -9,6 +9,7 @@ from mmseg.structures import SegDataSample
 
 from naclip_bench.backbones.norms import add_and_normalize
 from naclip_bench.backbones.norms import kernel as norm_kernel
+from naclip_bench.datasets.packed import packed, unpacked
 from naclip_bench.evaluation.confusion import batch_cells, confusion_matrix
 from naclip_bench.inference.pamr import PAMR, average, kernel
 from naclip_bench.methods.naclip import NACLIP
@@ -98,6 +99,21 @@ def test_a_batch_waits_once():
         warnings.simplefilter('always')
         naclip.predict([image, image], samples)
     assert len([one for one in told if 'synchronizing' in str(one.message)]) == 1
+
+
+@pytest.mark.usefixtures('waits')
+def test_a_pinned_batch_arrives_without_a_wait():
+    image, truth = torch.randint(0, 256, (3, 33, 47), dtype=torch.uint8), torch.randint(0, 21, (50, 61))
+    sample = SegDataSample(metainfo=dict(ori_shape=(50, 61)))
+    sample.truths = dict(voc21=truth)
+    batch = packed([dict(inputs=image, data_samples=sample)])
+    batch['memory'] = batch['memory'].pin_memory()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter('always')
+        out = unpacked(batch, torch.device('cuda'))
+    assert not [one for one in told if 'synchronizing' in str(one.message)]
+    assert out['inputs'][0].is_cuda and torch.equal(out['inputs'][0].cpu(), image)
+    assert torch.equal(out['data_samples'][0].truths['voc21'].cpu().long(), truth)
 
 
 def test_stages_are_the_devices_seconds():

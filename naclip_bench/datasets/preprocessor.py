@@ -42,10 +42,9 @@ class ImagePreprocessor(BaseDataPreprocessor):
             device = self.mean.device
             # Not by ``cast_data``, which takes as long for what nobody reads in the samples.
             images = [self.normalized(image.to(device, non_blocking=True)) for image in data['inputs']]
-        return dict(inputs=images, data_samples=data.get('data_samples'))
+        return {'data_samples': None, **data, 'inputs': images}
 
     def normalized(self, image: Tensor) -> Tensor:
         """Normalize colors (3, H, W); a fourth channel, see :class:`MaskBesideImage`, stays as it is."""
-        # Bytes become floats as they are subtracted from, exactly.
-        colors = (image[:3].flip(0) - self.mean).div_(self.std)
+        colors = image[:3].flip(0).float().sub_(self.mean).div_(self.std)
         return colors if len(image) == 3 else torch.cat([colors, image[3:].float()])

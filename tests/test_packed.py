@@ -82,3 +82,9 @@ def test_a_batch_crosses_as_one_tensor(workers):
             assert np.array_equal(sample.truths['b'], expected['data_samples'].truths['b'])
             seen += 1
     assert seen == 5
+
+
+def test_truths_travel_with_their_images():
+    out = unpacked(packed([Items()[3]]), torch.device('meta'))
+    assert out['inputs'][0].is_meta and out['inputs'][0].shape == (3, 8, 7)
+    assert all(truth.is_meta for truth in out['data_samples'][0].truths.values())

@@ -14,7 +14,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from mmseg.structures import SegDataSample
 from safetensors.torch import save_file
 from tiny import TINY_CLIP
 
@@ -289,14 +288,6 @@ def tag(monkeypatch):
         return 'tiny-for-this-test'
 
     return known
-
-
-def test_truths_travel_with_their_images():
-    sample = SegDataSample()
-    sample.truths = {'voc21': torch.zeros(2, 2)}
-    data = dict(inputs=[torch.zeros(3, 2, 2, dtype=torch.uint8)], data_samples=[sample])
-    found = ImagePreprocessor().to('meta')(data)
-    assert found['inputs'][0].is_meta and found['data_samples'][0].truths['voc21'].is_meta
 
 
 def described(**preprocess):

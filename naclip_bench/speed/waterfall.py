@@ -85,7 +85,7 @@ def waterfall(config: Config, limit: int, rounds: int) -> list[Step]:
         model = MODELS.build(config.model).eval().to(device)
         step(precision, ours, loader.batch_size, 0)
     if loader.num_workers:
-        step(f'{loader.num_workers} others read ahead', ours, loader.batch_size, loader.num_workers)
+        step(f'read ahead by {loader.num_workers}', ours, loader.batch_size, loader.num_workers)
     return steps
 
 

@@ -251,6 +251,13 @@ def test_mistakes_are_one_line(how, said, monkeypatch, tmp_path):
     assert said in str(caught.value) and '\n' not in str(caught.value)
 
 
+def test_where_a_helper_lacks_weights_no_other_clip_is_offered(monkeypatch, tmp_path):
+    monkeypatch.setenv('HF_HOME', str(tmp_path))
+    with pytest.raises(BenchError, match='"dino" of vit_base_patch8_224 cannot be had') as caught:
+        Segmenter('proxyclip', ['dog'], weights='materials', device='cpu')
+    assert 'materials' not in str(caught.value) and 'let them be downloaded once' in str(caught.value)
+
+
 def test_words_as_text():
     assert parse_classes('dog, boat') == [['dog'], ['boat']]
     assert parse_classes('dog, puppy; boat') == [['dog', 'puppy'], ['boat']]

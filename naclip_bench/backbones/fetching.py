@@ -17,7 +17,7 @@ from ..errors import BenchError
 T = TypeVar('T')
 
 THREE_WAYS = (
-    'give them in one of three ways: (1) with network access, let open_clip download them once; '
+    'give them in one of three ways: (1) with network access, let them be downloaded once; '
     '(2) set HF_HOME to a Hugging Face cache that holds them; '
     '(3) set pretrained to a local file (.pt, .safetensors)'
 )

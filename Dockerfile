@@ -1,10 +1,12 @@
 # All that requirements.txt pins, and the command naclip-bench.
 #
-#     docker build -t naclip_bench .                                  # CPU
-#     docker build -t naclip_bench:cuda --build-arg DEVICE=cuda .     # NVIDIA, with its container toolkit on the host
+#     docker build -t naclip_bench .
 #     docker run --rm -p 7860:7860 naclip_bench demo --host 0.0.0.0
+#
+# It runs on CPUs, and on NVIDIA GPUs where the host has NVIDIA's container toolkit. For CPUs alone it is several GB
+# smaller with --build-arg TORCH_INDEX=URL, the index of builds without CUDA that PyTorch's page of installing names.
 FROM python:3.11-slim-bookworm
-ARG DEVICE=cpu
+ARG TORCH_INDEX
 
 # OpenCV's libraries, and the font of the pictures.
 RUN apt-get update \
@@ -13,13 +15,7 @@ RUN apt-get update \
 
 WORKDIR /opt/naclip_bench
 COPY requirements.txt ./
-# PyPI's torch brings CUDA along, several GB; PyTorch's own index has it without.
-RUN case "$DEVICE" in \
-        cpu) index='--index-url https://download.pytorch.org/whl/cpu' ;; \
-        cuda) index='' ;; \
-        *) echo "DEVICE is $DEVICE; it must be cpu or cuda" >&2; exit 1 ;; \
-    esac \
-    && pip install --no-cache-dir $index $(grep -E '^torch(vision)?==' requirements.txt) \
+RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url $TORCH_INDEX} $(grep -E '^torch(vision)?==' requirements.txt) \
     && grep -v '^-e' requirements.txt > /tmp/pins.txt \
     && pip install --no-cache-dir -r /tmp/pins.txt
 COPY . ./

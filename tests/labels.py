@@ -16,7 +16,7 @@ def save(path: Path, labels: object, dtype: type = np.uint8) -> Path:
 
 def load(path: Path) -> list[list[int]]:
     with Image.open(path) as image:
-        # Older releases of Pillow read 16 bits as 32.
+        # What a PNG has as 16 bits, some releases of Pillow call 32.
         assert image.mode in ('L', 'I;16', 'I') and image.format == 'PNG'
         return np.array(image).tolist()
 

@@ -186,6 +186,7 @@ def test_both_class_sets_share_a_pass():
         for name, config in configs.items():
             alone = build_dataset(config)[index]
             assert (item['inputs'] == alone['inputs']).all()
+            assert 'gt_sem_seg' not in item['data_samples']
             assert (item['data_samples'].truths[name] == alone['data_samples'].gt_sem_seg.data[0]).all()
 
 
@@ -233,7 +234,7 @@ def test_every_method_on_clip_alone_is_in_the_table_and_has_recorded_values():
     rows = find_table('materials/methods').rows
     assert {row.config.removesuffix('_{dataset}') for row in rows} == alone
     recorded = {entry['config'] for entry in json.loads((CONFIGS / 'expected.json').read_text())['expected']}
-    assert recorded == {f'{method}_{dataset}' for method in alone for dataset in ('materials24', 'materials25')}
+    assert recorded >= {f'{method}_{dataset}' for method in alone for dataset in ('materials24', 'materials25')}
 
 
 def run(capfd: pytest.CaptureFixture, work_dir: Path, config: str, *more: str) -> dict:

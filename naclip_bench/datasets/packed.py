@@ -37,28 +37,21 @@ def packed(items: Sequence[dict]) -> dict:
         ``memory`` (bytes,) uint8, ``places`` of each image and of each truth by dataset, and ``data_samples`` without
         either.
     """
-    samples = [item['data_samples'] for item in items]
-    truths = [{name: narrowed(truth) for name, truth in sample.truths.items()} for sample in samples]
-    tensors, places, end = [], [], 0
+    parts, end = [], 0
 
-    def place_of(tensor: Tensor) -> Place:
+    def placed(tensor: Tensor) -> Place:
         nonlocal end
-        begin = end
-        place = Place(begin, begin + tensor.nbytes, tensor.dtype, tensor.shape)
+        place = Place(end, end + tensor.nbytes, tensor.dtype, tensor.shape)
+        parts.append((place, tensor))
         end = -(-place.end // ALIGNED) * ALIGNED
-        tensors.append(tensor)
-        places.append(place)
         return place
 
-    images = [place_of(item['inputs']) for item in items]
-    of_truths = [{name: place_of(truth) for name, truth in by_name.items()} for by_name in truths]
+    samples = [item['data_samples'] for item in items]
+    images = [placed(item['inputs']) for item in items]
+    of_truths = [{name: placed(narrowed(of)) for name, of in sample.pop('truths').items()} for sample in samples]
     memory = torch.empty(end, dtype=torch.uint8)
-    for place, tensor in zip(places, tensors, strict=True):
+    for place, tensor in parts:
         place.of(memory).copy_(tensor)
-    for sample in samples:
-        for name in ('truths', 'gt_sem_seg'):
-            if name in sample:
-                delattr(sample, name)
     return dict(memory=memory, places=(images, of_truths), data_samples=samples)
 
 

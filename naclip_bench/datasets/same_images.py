@@ -67,6 +67,7 @@ class SameImages(Dataset):
             item = self.first[place]
             sample = item['data_samples']
             sample.truths = {name: sample.gt_sem_seg.data[0]}
+            del sample.gt_sem_seg
             sample.set_metainfo(dict(sample_idx=index))
             return item
         results = self.read(self.first.get_data_info(place))

@@ -126,6 +126,11 @@ def test_a_repeated_word_halves_its_probability():
     assert decide(logits, query_class, twice, 40.0, probability + 1e-4).eq(0).all()
 
 
+def test_where_no_query_can_win_nothing_is_labeled():
+    logits = PixelLogits(torch.full((1, 4, 1, 1), -torch.inf), Windows.over((16, 16), 16, 16), (16, 16))
+    assert (decide(logits, torch.arange(4), torch.ones(4), 40.0) == NOT_FINITE).all()
+
+
 @pytest.mark.parametrize('bad', [float('nan'), float('inf')])
 @pytest.mark.parametrize('chunk', [1, 8])
 def test_a_logit_that_is_not_finite_is_no_class(bad, chunk):

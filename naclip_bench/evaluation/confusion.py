@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,10 @@ from torch import Tensor
 
 #: Into how many copies of a matrix a device counts: pixels of one class lie side by side, and a GPU's units would wait
 #: for each other at its cell. Matrices with many cells have fewer.
-COPIES, CELLS = {'cuda': 64}, 2**20
+COPIES, CELLS = {'cuda': 64}, 2**23
+
+#: Pixels of images that are counted together: as many as keep a GPU busy, or stay in a CPU's cache.
+PIXELS = {'cpu': 2**18, 'cuda': 2**25}
 
 
 def confusion_matrix(prediction: Tensor, truth: Tensor, classes: int, ignore_index: int = 255) -> Tensor:
@@ -24,29 +27,51 @@ def confusion_matrix(prediction: Tensor, truth: Tensor, classes: int, ignore_ind
     Raises:
         ValueError: a label outside the classes, in a scored pixel.
     """
-    counts = _counts(prediction, truth, classes, ignore_index)
+    counts = _counts([(prediction, truth)], classes, ignore_index)[0]
     if counts[-2]:
         raise _outside(int(counts[-2]), classes)
     return counts[:-2].view(classes, classes)
 
 
-def _counts(prediction: Tensor, truth: Tensor, classes: int, ignore_index: int) -> Tensor:
-    """(C * C + 2) int64: the matrix, scored pixels with a label outside it, and pixels that are not scored.
+def _counts(pairs: Sequence[tuple[Tensor, Tensor]], classes: int, ignore_index: int) -> Tensor:
+    """(n, C * C + 2) int64: each image's matrix, its scored pixels with a label outside it, and those not scored.
 
     Counted without a wait for the device: every pixel is counted somewhere, because to select some costs one, and so
-    does ``bincount``, which looks for its length.
+    does ``bincount``, which looks for its length. And as one image: a step takes a GPU no longer for many.
     """
+    for prediction, truth in pairs:
+        if prediction.shape != truth.shape:
+            raise ValueError(f'a prediction is {tuple(prediction.shape)}, its truth {tuple(truth.shape)}')
+    prediction, truth = (torch.cat([labels.flatten() for labels in of]) for of in zip(*pairs, strict=True))
     prediction = prediction.long()
     truth, outside, ignored = truth.to(prediction), classes * classes, classes * classes + 1
     inside = (truth >= 0) & (truth < classes) & (prediction >= 0) & (prediction < classes)
     cells = torch.where(inside, truth * classes + prediction, outside)
-    cells = torch.where(truth == ignore_index, ignored, cells).flatten()
-    size = ignored + 1
-    copies = min(COPIES.get(cells.device.type, 1), max(1, CELLS // size))
+    cells = torch.where(truth == ignore_index, ignored, cells)
+    # A matrix an image, one behind the other.
+    size, images = ignored + 1, len(pairs)
+    for image, of_image in enumerate(cells.split([truth.numel() for _, truth in pairs])):
+        if image:
+            of_image += image * size
+    copies = min(COPIES.get(cells.device.type, 1), max(1, CELLS // (images * size)))
     if copies > 1:
-        cells += torch.arange(len(cells), device=cells.device) % copies * size
-    counts = cells.new_zeros(copies * size).scatter_add_(0, cells, cells.new_ones(1).expand_as(cells))
-    return counts.view(copies, size).sum(0)
+        cells += torch.arange(len(cells), device=cells.device) % copies * (images * size)
+    counts = cells.new_zeros(copies * images * size).scatter_add_(0, cells, cells.new_ones(1).expand_as(cells))
+    return counts.view(copies, images, size).sum(0)
+
+
+def _together(pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Images in their order, as many at once as :data:`PIXELS` says, and one at the least."""
+    group, pixels = [], 0
+    for pair in pairs:
+        most = PIXELS.get(pair[0].device.type, PIXELS['cuda'])
+        if group and pixels + pair[0].numel() > most:
+            yield group
+            group, pixels = [], 0
+        group.append(pair)
+        pixels += pair[0].numel()
+    if group:
+        yield group
 
 
 def _outside(pixels: int, classes: int) -> ValueError:
@@ -71,10 +96,11 @@ def batch_cells(pairs: Iterable[tuple[Tensor, Tensor]], classes: int, ignore_ind
     Raises:
         ValueError: see :func:`confusion_matrix`.
     """
-    counts = [_counts(*pair, classes, ignore_index) for pair in pairs]
+    counts = [_counts(group, classes, ignore_index) for group in _together(pairs)]
     if not counts:
         return []
-    rows = _non_zero(torch.stack(counts)[:, :-1], classes)
+    counts = torch.cat(counts)
+    rows = _non_zero(counts[:, :-1], classes)
     image, truth, _, pixels = rows.T
     # The cell behind the last row of the matrix.
     outside = truth == classes

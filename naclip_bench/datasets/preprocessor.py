@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
@@ -41,10 +42,17 @@ class ImagePreprocessor(BaseDataPreprocessor):
         with STOPWATCH.stage('read', self.mean.device):
             device = self.mean.device
             # Not by ``cast_data``, which takes as long for what nobody reads in the samples.
-            images = [self.normalized(image.to(device, non_blocking=True)) for image in data['inputs']]
+            images = [image.to(device, non_blocking=True) for image in data['inputs']]
+            alike: dict[tuple, list[int]] = defaultdict(list)
+            for index, image in enumerate(images):
+                alike[image.dtype, image.shape].append(index)
+            for indices in alike.values():
+                together = self.normalized(torch.stack([images[index] for index in indices]))
+                for index, image in zip(indices, together, strict=True):
+                    images[index] = image
         return {'data_samples': None, **data, 'inputs': images}
 
-    def normalized(self, image: Tensor) -> Tensor:
-        """Normalize colors (3, H, W); a fourth channel, see :class:`MaskBesideImage`, stays as it is."""
-        colors = image[:3].flip(0).float().sub_(self.mean).div_(self.std)
-        return colors if len(image) == 3 else torch.cat([colors, image[3:].float()])
+    def normalized(self, images: Tensor) -> Tensor:
+        """Normalize colors (n, 3, H, W); a fourth channel, see :class:`MaskBesideImage`, stays as it is."""
+        colors = images[:, :3].flip(1).float().sub_(self.mean).div_(self.std)
+        return colors if images.shape[1] == 3 else torch.cat([colors, images[:, 3:].float()], dim=1)

@@ -12,6 +12,7 @@ from naclip_bench.backbones.norms import kernel as norm_kernel
 from naclip_bench.datasets.packed import packed, unpacked
 from naclip_bench.evaluation.confusion import batch_cells, confusion_matrix
 from naclip_bench.inference.pamr import PAMR, average, kernel
+from naclip_bench.inference.pipeline import segment
 from naclip_bench.methods.naclip import NACLIP
 from naclip_bench.timing import STOPWATCH
 
@@ -90,15 +91,29 @@ def test_counting_waits_twice_however_many_images(images):
 
 
 @pytest.mark.usefixtures('waits')
-def test_a_batch_waits_once():
-    naclip = model(refine=dict())
+@pytest.mark.parametrize('refine', [None, dict()])
+def test_a_batch_waits_once_also_where_its_sizes_are_new(refine):
+    naclip = model(refine=refine)
     image = random_image(336, 448, 1)[0].cuda()
-    samples = [SegDataSample(metainfo=dict(ori_shape=(250, 333))) for _ in range(2)]
-    naclip.predict([image, image], samples)
+
+    def batch(*sizes):
+        segment([naclip], [image] * len(sizes), [SegDataSample(metainfo=dict(ori_shape=size)) for size in sizes])
+
+    batch((250, 333), (250, 333))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter('always')
-        naclip.predict([image, image], samples)
+        batch((250, 334), (250, 334), (251, 333))
     assert len([one for one in told if 'synchronizing' in str(one.message)]) == 1
+
+
+@pytest.mark.parametrize('settings', [dict(), dict(prob_thd=0.06)])
+def test_images_of_one_size_have_the_labels_of_each_alone(settings):
+    naclip = model(**settings)
+    images = [random_image(336, 448, seed)[0].cuda() for seed in range(5)]
+    samples = [SegDataSample(metainfo=dict(ori_shape=size)) for size in [(250, 333)] * 4 + [(300, 400)]]
+    (together,) = segment([naclip], images, samples)
+    for labels, image, sample in zip(together, images, samples, strict=True):
+        assert (labels == segment([naclip], [image], [sample])[0][0]).float().mean() >= 0.9999
 
 
 @pytest.mark.usefixtures('waits')

@@ -28,7 +28,7 @@ def decide(
     prob_thd: float | Tensor = 0.0,
     area_thd: float | None = None,
 ) -> Tensor:
-    """Labels (H, W) int64 of one image.
+    """Labels (H, W) int64 of one image, or (n, H, W) of several together.
 
     Args:
         logits: cosine logits of Q distinct queries.
@@ -38,7 +38,7 @@ def decide(
         scale: logit scale before the softmax.
         prob_thd: probability under which (strictly) a pixel becomes class 0; one for all classes, or (C,).
         area_thd: foreground classes that win no more than this share of all foreground pixels are taken out of the
-            decision, though not out of the softmax (SCLIP's ``area_thd``). None: off.
+            decision, though not out of the softmax (SCLIP's ``area_thd``). None: off, as it is for several images.
     """
     limited = isinstance(prob_thd, Tensor) or prob_thd > 0
 
@@ -71,15 +71,15 @@ class Winners(NamedTuple):
     """The class of the highest logit of each pixel.
 
     Attributes:
-        labels: (H, W) int64, :data:`NOT_FINITE` where logits are not.
-        probability: (H, W) fp32 of that class; None where no threshold asks for it.
+        labels: (H, W) int64, or (n, H, W) of several images; :data:`NOT_FINITE` where logits are not.
+        probability: as many, fp32, of that class; None where no threshold asks for it.
     """
 
     labels: Tensor
     probability: Tensor | None
 
     def above(self, prob_thd: float | Tensor) -> Tensor:
-        """Labels (H, W) where what is less probable than ``prob_thd``, one or (C,), is class 0."""
+        """Labels where what is less probable than ``prob_thd``, one or (C,), is class 0."""
         least = prob_thd[self.labels.clamp(min=0)] if isinstance(prob_thd, Tensor) else prob_thd
         return self.labels.masked_fill((self.probability < least) & (self.labels != NOT_FINITE), 0)
 
@@ -92,25 +92,28 @@ def _winners(
     allowed: Tensor | None,
     limited: bool,
 ) -> Winners:
-    labels = torch.empty(logits.size, dtype=torch.int64, device=logits.device)
-    probability = torch.empty(logits.size, device=logits.device) if limited else None
+    labels = torch.empty(logits.images, *logits.size, dtype=torch.int64, device=logits.device)
+    probability = torch.empty_like(labels, dtype=torch.float32) if limited else None
     # Powers of two cost a third of powers of e.
     scale = scale * math.log2(math.e)
     for rows, blocks in logits.regions():
         best = winner = top = total = None
         for queries, block in blocks:
-            value, index = (block if allowed is None else block.masked_fill(~allowed[queries, None], -torch.inf)).max(1)
-            index += queries.start
+            block = block.unflatten(1, (logits.images, -1))
+            seen = slice(queries.start, queries.start + block.shape[2])
+            value, index = (block if allowed is None else block.masked_fill(~allowed[seen, None], -torch.inf)).max(2)
+            if seen.start:
+                index += seen.start
             if best is None:
                 best, winner = value, index
             else:
                 better = (value > best) | value.isnan()
                 best, winner = torch.where(better, value, best), torch.where(better, index, winner)
             if limited:
-                block_top = value if allowed is None else block.amax(1)
+                block_top = value if allowed is None else block.amax(2)
                 # The powers are written over the block: it is not needed again.
-                powers = block.sub_(block_top[:, None]).mul_(scale).exp2_()
-                block_total = torch.matmul(multiplicity[queries], powers)
+                powers = block.sub_(block_top.unsqueeze(2)).mul_(scale).exp2_()
+                block_total = torch.matmul(multiplicity[seen], powers)
                 if top is None:
                     top, total = block_top, block_total
                 else:
@@ -119,7 +122,9 @@ def _winners(
                     total += block_total * ((block_top - new_top) * scale).exp2()
                     top = new_top
         if limited:
-            probability[rows] = ((best - top) * scale).exp2() / total
+            probability[:, rows] = (((best - top) * scale).exp2() / total).transpose(0, 1)
         # Of NaN nothing is less; ``isfinite`` does the same in twice as many steps.
-        labels[rows] = torch.where(best.abs() < torch.inf, query_class[winner], NOT_FINITE)
-    return Winners(labels, probability)
+        decided = torch.where(best.abs() < torch.inf, query_class[winner], NOT_FINITE)
+        labels[:, rows] = decided.transpose(0, 1)
+    which = slice(None) if logits.images > 1 else 0
+    return Winners(labels[which], probability[which] if limited else None)

@@ -6,7 +6,8 @@ A method on its own goes the same way, as the only member, so that shared and se
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -23,7 +24,7 @@ from .decide import NOT_FINITE
 from .densecrf import FieldLogits
 from .pamr import RefinedLogits
 from .refinement import Refinement
-from .stitch import PixelLogits
+from .stitch import PixelLogits, block_elements
 from .windows import Windows
 
 Logits = PixelLogits | RefinedLogits | FieldLogits
@@ -31,6 +32,10 @@ Logits = PixelLogits | RefinedLogits | FieldLogits
 
 #: Settings that are helpers which see whole images.
 WHOLE = ('sam', 'regions')
+
+#: Devices where an image is decided by itself: its numbers take the time there, not the steps to start, and no bit of
+#: a logit may depend on the images beside it.
+ONE_BY_ONE = {'cpu'}
 
 
 class Member(Protocol):
@@ -66,6 +71,8 @@ class Member(Protocol):
     def rgb(self, images: Tensor) -> Tensor: ...
     def prepared(self, image: Tensor) -> Tensor: ...
     def decide(self, logits: Logits) -> Tensor: ...
+    @property
+    def decides_together(self) -> bool: ...
 
 
 def patch_logits(
@@ -220,14 +227,14 @@ def segment(
     images: Sequence[Tensor],
     samples: Sequence[SegDataSample],
     tell: Callable[[float], None] = lambda share: None,
-    look: Callable[[int, int, Logits], None] = lambda member, image, logits: None,
+    look: Callable[[int, int, Logits], None] | None = None,
 ) -> list[list[Tensor]]:
     """Segment images: labels (H, W) int16 of each at its original size; a list for each member.
 
     Args:
         members, images, tell: see :func:`pixel_logits`.
         samples: say the original sizes, and what the images are called; the originals themselves, where they are read.
-        look: shown each member's logits of each image, by their places, once labels are decided.
+        look: shown each member's logits of each image, by their places, once its labels are decided.
 
     Raises:
         BenchError: an image is smaller than a patch, a logit is not finite, or memory ran out; says of which image, and
@@ -245,15 +252,18 @@ def segment(
                 f'patch of {patch}; leave it out of the list, or resize to more in the pipeline'
             )
     try:
-        labels: list[list[Tensor]] = [[] for _ in members]
         of_members = pixel_logits(members, images, sizes, tell, paths, originals)
-        # Image by image, so that what members share of one is gone before the next.
-        for index in range(len(images)):
-            for place, member in enumerate(members):
-                labels[place].append(member.decide(of_members[place][index]).short())
-                look(place, index, of_members[place][index])
-            for of_member in of_members:
-                of_member[index] = None
+        groups = _groups(images, sizes, of_members) if look is None else ([index] for index in range(len(images)))
+        labels: list[list[Tensor]] = [[None] * len(images) for _ in members]
+        places, broken = [], []
+        for place, indices, decided in _decided(members, of_members, groups):
+            decided = decided.short()
+            places += indices
+            broken.append((decided == NOT_FINITE).flatten(1).any(1))
+            for index, label in zip(indices, decided, strict=True):
+                labels[place][index] = label
+                if look is not None:
+                    look(place, index, of_members[place][index])
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -263,15 +273,53 @@ def segment(
             f'{" or model.refine.query_chunk" if refined else ""} (they change no result but by rounding)'
         ) from None
     # The one wait for the device in a batch.
-    broken = torch.stack([(label == NOT_FINITE).any() for of_member in labels for label in of_member]).tolist()
-    for index, bad in enumerate(broken):
+    for index, bad in zip(places, torch.cat(broken).tolist(), strict=True):
         if bad:
-            sample = samples[index % len(samples)]
+            sample = samples[index]
             raise BenchError(
                 f'the logits of {_name(sample)} are not finite (NaN or infinite); check the weights '
                 f'"{members[0].backbone.weights_name}", or set model.backbone.precision to fp32 or bf16'
             )
     return labels
+
+
+def _groups(
+    images: Sequence[Tensor], sizes: Sequence[tuple[int, int]], of_members: Sequence[Sequence[Logits]]
+) -> Iterator[list[int]]:
+    """Places of images that may be decided together: of one size, and no more than one block of logits holds."""
+    device = images[0].device
+    if device.type in ONE_BY_ONE:
+        yield from ([index] for index in range(len(images)))
+        return
+    alike: dict[tuple, list[int]] = defaultdict(list)
+    for index, (image, size) in enumerate(zip(images, sizes, strict=True)):
+        alike[tuple(image.shape), size].append(index)
+    queries = max(logits[0].queries for logits in of_members)
+    for (_, (height, width)), indices in alike.items():
+        most = max(1, block_elements(device) // (queries * height * width))
+        yield from (indices[first : first + most] for first in range(0, len(indices), most))
+
+
+def _decided(
+    members: Sequence[Member], of_members: Sequence[list[Logits]], groups: Iterable[list[int]]
+) -> Iterator[tuple[int, list[int], Tensor]]:
+    """A member's place, images' places, and their labels (n, H, W): of a group, or of one image, as the member can.
+
+    Group by group, and each group's logits are let go behind it, so that what members share is gone before the next.
+    """
+    for group in groups:
+        for place, (member, logits) in enumerate(zip(members, of_members, strict=True)):
+            some = [logits[index] for index in group]
+            if len(group) > 1 and member.decides_together:
+                # Kept with the first of them, for other members with the same logits.
+                together = some[0].once('together', partial(PixelLogits.together, some))
+                yield place, group, member.decide(together)
+            else:
+                for index, one in zip(group, some, strict=True):
+                    yield place, [index], member.decide(one)[None]
+        for logits in of_members:
+            for index in group:
+                logits[index] = None
 
 
 def _nearest(regions: Tensor, size: tuple[int, int]) -> Tensor:

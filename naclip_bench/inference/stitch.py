@@ -27,8 +27,17 @@ T = TypeVar('T')
 BLOCK_ELEMENTS = {'cpu': 2**20, 'cuda': 2**27}
 
 
+#: How many sides' matrices are kept, about 100 kB each: COCO and ADE20K have hundreds of lengths.
+SIDES = 1024
+
+
 def block_elements(device: torch.device) -> int:
     return BLOCK_ELEMENTS.get(device.type, BLOCK_ELEMENTS['cuda'])
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Move a tensor from the CPU to a device, without a wait for what is computed there."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == 'cuda' else tensor.to(device)
 
 
 def resize_matrix(size: int, to: int) -> Tensor:
@@ -55,7 +64,7 @@ class Side:
     to: int
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=SIDES)
 def patch_order(side: Side, device: torch.device) -> Tensor:
     """Patches of all windows, counted window by window, in the order in which they lie in the image.
 
@@ -63,10 +72,10 @@ def patch_order(side: Side, device: torch.device) -> Tensor:
     """
     centers = torch.arange(side.patches) + 0.5
     places = torch.tensor(side.starts)[:, None] + centers * side.window / side.patches
-    return places.flatten().argsort(stable=True).to(device)
+    return sent(places.flatten().argsort(stable=True), device)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=SIDES)
 def side_matrix(side: Side, device: torch.device) -> Tensor:
     """R of one side, (to, windows * patches): upsample, average over the windows, resize to the original side.
 
@@ -79,11 +88,10 @@ def side_matrix(side: Side, device: torch.device) -> Tensor:
         stacked[start : start + side.window, index] = upsample
         hits[start : start + side.window] += 1
     averaged = stacked.flatten(1)[:, patch_order(side, torch.device('cpu'))] / hits[:, None]
-    matrix = resize_matrix(side.size, side.to) @ averaged if side.to != side.size else averaged
-    return matrix.to(device)
+    return sent(resize_matrix(side.size, side.to) @ averaged if side.to != side.size else averaged, device)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=SIDES)
 def side_bands(side: Side, band: int, device: torch.device) -> list[tuple[slice, slice, Tensor]]:
     """R of one side in bands of ``band`` pixels: (pixels, the patches they see, their part of R).
 
@@ -94,12 +102,15 @@ def side_bands(side: Side, band: int, device: torch.device) -> list[tuple[slice,
         part = matrix[first : first + band]
         nonzero = part.any(dim=0).nonzero()
         seen = slice(int(nonzero.min()), int(nonzero.max()) + 1)
-        bands.append((slice(first, first + len(part)), seen, part[:, seen].contiguous().to(device)))
+        bands.append((slice(first, first + len(part)), seen, sent(part[:, seen].contiguous(), device)))
     return bands
 
 
 class Shared:
     """What several methods look at, and what they have computed from it; see :meth:`once`."""
+
+    #: How many images these are.
+    images = 1
 
     @cached_property
     def computed(self) -> dict[Hashable, object]:
@@ -115,6 +126,8 @@ class Shared:
 class PixelLogits(Shared):
     """Logits of every query at every pixel of one image, computed block by block when they are needed.
 
+    Of several images (:meth:`together`) the queries of each follow those of the one before.
+
     Args:
         patches: (windows, Q, h, w) patch logits in fp32, windows in the order of ``windows``.
         windows: where they lie.
@@ -123,22 +136,43 @@ class PixelLogits(Shared):
     """
 
     def __init__(self, patches: Tensor, windows: Windows, size: tuple[int, int], notes: Sequence[object] = ()) -> None:
-        self.size, self.notes = size, notes
-        self.queries = patches.shape[1]
-        rows, columns = patches.shape[2:]
-        across, down = len(windows.lefts), len(windows.tops)
+        self.size, self.notes, self._of_windows = size, notes, patches
         (height, width), (window_height, window_width) = windows.size, windows.window
-        self._down = Side(height, window_height, windows.tops, rows, size[0])
-        self._across = Side(width, window_width, windows.lefts, columns, size[1])
-        # (down, across, Q, h, w) -> (down, h, Q, across, w): window rows stacked, window columns side by side.
-        stacked = patches.unflatten(0, (down, across)).permute(0, 3, 2, 1, 4)
-        stacked = stacked.reshape(down * rows, self.queries, across * columns)
-        rows_in_order, columns_in_order = (patch_order(side, patches.device) for side in (self._down, self._across))
-        self._patches = stacked[rows_in_order][:, :, columns_in_order]
+        self._down = Side(height, window_height, windows.tops, patches.shape[2], size[0])
+        self._across = Side(width, window_width, windows.lefts, patches.shape[3], size[1])
+
+    @classmethod
+    def together(cls, images: Sequence[PixelLogits]) -> PixelLogits:
+        """Several images with one :attr:`layout`, each with as many queries; without their notes."""
+        found = copy(images[0])
+        # Of what the first has computed for itself nothing is known of the others.
+        found.__dict__.pop('_patches', None)
+        found.computed, found.notes, found.images = {}, (), len(images)
+        found._of_windows = torch.cat([image._of_windows for image in images], dim=1)
+        return found
+
+    @property
+    def layout(self) -> tuple[Side, Side]:
+        """Where windows and patches lie in the image, and the image's size."""
+        return self._down, self._across
+
+    @property
+    def queries(self) -> int:
+        return self._of_windows.shape[1]
 
     @property
     def device(self) -> torch.device:
-        return self._patches.device
+        return self._of_windows.device
+
+    @cached_property
+    def _patches(self) -> Tensor:
+        """(patch rows, Q, patch columns) of the image, in :func:`patch_order`."""
+        down, across = (len(side.starts) for side in self.layout)
+        # (down, across, Q, h, w) -> (down, h, Q, across, w): window rows stacked, window columns side by side.
+        stacked = self._of_windows.unflatten(0, (down, across)).permute(0, 3, 2, 1, 4)
+        stacked = stacked.flatten(3).flatten(0, 1)
+        rows, columns = (patch_order(side, self.device) for side in self.layout)
+        return stacked[rows][:, :, columns]
 
     def of_model(self) -> PixelLogits:
         """The same at the size of the image that the windows were cut from."""

@@ -190,8 +190,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
             image: (3, h', w') the image as the windows were cut from it, normalized.
             whole: what helpers say of the whole image (:meth:`Helper.of_image`), by the settings that they are.
         """
-        with STOPWATCH.stage('stitch+decide', self.backbone.device):
-            return PixelLogits(patches, windows, size, notes)
+        return PixelLogits(patches, windows, size, notes)
 
     def attention_weights(self, trunk: Trunk) -> Tensor:
         """Weights (N, heads, T, T) with which each token of the last block gathers values, [CLS] first.
@@ -346,12 +345,18 @@ class TrainingFreeSegmentor(BaseSegmentor):
         return self.tokens(trunk), trunk
 
     def decide(self, logits: Logits) -> Tensor:
-        """Labels (H, W) int64 of one image; -1 where a logit is not finite."""
+        """Labels (H, W) int64 of one image, or (n, H, W) of several together; -1 where a logit is not finite."""
         _, query_class, multiplicity = self.text
         # Refinement happens while its logits are asked for, so that all of this is its time.
         with STOPWATCH.stage('refine' if self.refine else 'stitch+decide', self.backbone.device):
             rule = self.refine.decide if self.refine else decide
             return rule(logits, query_class, multiplicity, self.logit_scale, self.prob_thd, self.area_thd)
+
+    @property
+    def decides_together(self) -> bool:
+        """Whether :meth:`decide` takes several images as one: where a pixel's label depends on its own logits alone."""
+        own = type(self).decide is not TrainingFreeSegmentor.decide
+        return not own and self.refine is None and self.area_thd is None
 
     # ---- mmseg's interface
 

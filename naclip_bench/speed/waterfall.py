@@ -24,6 +24,7 @@ from ..evaluation.confusion import batch_cells
 from ..evaluation.leaf import Leaf, Selection
 from ..evaluation.opened import Pass
 from ..evaluation.record import RANDOM_WEIGHTS, device_record
+from ..inference.pipeline import segment
 from ..methods.base import TrainingFreeSegmentor
 from .against_plain import plain_labels
 
@@ -67,13 +68,13 @@ def waterfall(config: Config, limit: int, rounds: int) -> list[Step]:
         return [plain_labels(model, image, of.ori_shape) for image, of in zip(images, samples, strict=True)]
 
     def ours(images: Sequence[Tensor], samples: Sequence[SegDataSample]) -> list[Tensor]:
-        return [sample.pred_sem_seg.data[0] for sample in model.predict(images, samples)]
+        return segment([model], images, samples)[0]
 
     steps, expected = [], None
 
-    def step(name: str, segment: Callable, images: int, workers: int) -> None:
+    def step(name: str, labeled: Callable, images: int, workers: int) -> None:
         nonlocal expected
-        start, rate, labels = _end_to_end(model, segment, dataset, count, rounds, images, workers)
+        start, rate, labels = _end_to_end(model, labeled, dataset, count, rounds, images, workers)
         expected = labels if expected is None else expected
         equal = sum(int((one == other).sum()) for one, other in zip(labels, expected, strict=True))
         steps.append(Step(name, start, rate, equal / sum(map(Tensor.numel, expected))))
@@ -91,7 +92,7 @@ def waterfall(config: Config, limit: int, rounds: int) -> list[Step]:
 
 def _end_to_end(
     model: TrainingFreeSegmentor,
-    segment: Callable[[Sequence[Tensor], Sequence[SegDataSample]], list[Tensor]],
+    labeled: Callable[[Sequence[Tensor], Sequence[SegDataSample]], list[Tensor]],
     dataset: SameImages,
     count: int,
     rounds: int,
@@ -113,7 +114,7 @@ def _end_to_end(
     begin = time.perf_counter()
     for data in loader:
         data = model.data_preprocessor(unpacked(data, device))
-        labels = segment(data['inputs'], data['data_samples'])
+        labels = labeled(data['inputs'], data['data_samples'])
         truths = [truth for sample in data['data_samples'] for truth in sample.truths.values()]
         batch_cells(zip(labels, truths, strict=True), classes, dataset.first.ignore_index)
         if len(kept) < count:

@@ -1,6 +1,7 @@
 """Windows, stitch, PAMR and decision: equal to the plain way on any input."""
 
 from itertools import pairwise
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from naclip_bench.errors import BenchError
-from naclip_bench.inference import stitch
+from naclip_bench.inference import pamr, stitch
 from naclip_bench.inference.decide import NOT_FINITE, decide
 from naclip_bench.inference.pamr import PAMR
 from naclip_bench.inference.refinement import CHUNK_ELEMENTS, VECTOR
@@ -155,6 +156,34 @@ def test_refinement_is_the_plain_one_whatever_the_chunk(size, dilations, chunk, 
     logits = PixelLogits(patches, Windows.over((24, 32), None, 1), size)
     settings = PAMR(3, dilations, chunk)
     assert largest_difference(settings(logits, image).full(), plain_pamr(logits.full(), image, settings)) < 1e-5
+
+
+@given(
+    size=st.tuples(st.integers(9, 200), st.integers(9, 130)),
+    dilations=st.sampled_from([(1,), (8, 16), (1, 2, 4)]),
+    elements=st.integers(1, 10**5),
+)
+@few
+def test_weights_are_the_same_bits_whatever_the_bands(size, dilations, elements):
+    image = torch.rand(3, *size)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several share an image's sums among them, and where one's part ends is another rounding
+    try:
+        with patch.dict(pamr.BAND_ELEMENTS, cpu=2**31):
+            whole = PAMR(dilations=dilations).affinity(image)
+        with patch.dict(pamr.BAND_ELEMENTS, cpu=elements):
+            in_bands = PAMR(dilations=dilations).affinity(image)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(in_bands, whole)
+    assert torch.allclose(whole.sum(1), torch.ones(len(whole)), atol=1e-5)
+
+
+@given(size=st.tuples(st.integers(1, 3000), st.integers(1, 3000)))
+def test_bands_are_the_image_and_of_whole_vectors(size):
+    found = list(pamr.bands(size, 16, torch.device('cpu')))
+    assert [row for band in found for row in band] == list(range(size[0]))
+    assert all(len(band) * size[1] % 64 == 0 for band in found[:-1])
 
 
 @pytest.mark.numeric

@@ -7,6 +7,7 @@ a time: memory stays bounded, and their number changes the result by rounding at
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,9 @@ from .stitch import PixelLogits, Shared
 
 #: The eight neighbors in row-major order, without the center.
 NEIGHBORS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
+
+#: Weights of neighbors that are computed at once: on a CPU as many as stay in its cache, on a GPU a whole image's.
+BAND_ELEMENTS = {'cpu': 2**18, 'cuda': 2**31}
 
 STORAGE = {'fp32': torch.float32, 'fp16': torch.float16}
 
@@ -95,25 +99,49 @@ class PAMR(Refinement):
         softmax over the neighbors of the mean over channels of -|difference| / (1e-8 + 0.1 * deviation), the deviation
         being the unbiased one over the 3 x 3 patches of all dilations, centers included.
         """
+        weights = image.new_empty(image[0].numel(), len(NEIGHBORS) * len(self.dilations), dtype=torch.float32)
+        padded = [
+            (d, F.pad(image.float()[None], (d,) * 4, mode='replicate')[0])  # (3, H + 2d, W + 2d)
+            for d in self.dilations
+        ]
+        width = image.shape[2]
+        for rows in bands(image.shape[1:], weights.shape[1], image.device):
+            weights[rows.start * width : rows.stop * width] = self._affinity_of(rows, padded, width)
+        return weights
+
+    def _affinity_of(self, rows: range, padded: Sequence[tuple[int, Tensor]], width: int) -> Tensor:
+        """:meth:`affinity` of some rows, of the image padded by each dilation."""
         total, centers = 0, len(self.dilations)
-        for channel in image.float():
-            padded = [F.pad(channel[None, None], (d,) * 4, mode='replicate')[0, 0] for d in self.dilations]
-            height, width = channel.shape
+        first, (margin, image) = rows.start, padded[0]
+        for channel in range(len(image)):
             # Differences from the center; the centers themselves differ by 0.
             neighbors = torch.stack(
                 [
-                    plane[d + dy * d : d + dy * d + height, d + dx * d : d + dx * d + width]
-                    for d, plane in zip(self.dilations, padded, strict=True)
+                    plane[channel, d + dy * d + first :, d + dx * d :][: len(rows), :width]
+                    for d, plane in padded
                     for dy, dx in NEIGHBORS
                 ]
-            ).sub_(channel)
+            ).sub_(image[channel, margin + first :, margin:][: len(rows), :width])
             count = len(neighbors) + centers
             mean = neighbors.sum(0) / count
             # By hand: torch's own deviation along the first dimension takes ten times as long.
             squares = (neighbors - mean).square_().sum(0) + centers * mean.square()
             deviation = (squares / (count - 1)).sqrt()
             total = total - neighbors.abs_().div_(1e-8 + 0.1 * deviation)
-        return (total / len(image)).softmax(dim=0).flatten(1).T.contiguous()
+        return (total / len(image)).softmax(dim=0).flatten(1).T
+
+
+def bands(size: tuple[int, int], per_pixel: int, device: torch.device) -> Iterator[range]:
+    """Rows of an image (H, W) that are computed at once, ``per_pixel`` numbers each.
+
+    But for the last, bands have a multiple of 64 pixels: torch sums what is left over beside whole vectors in another
+    order, and no last bit is to depend on where a band ends.
+    """
+    height, width = size
+    elements = BAND_ELEMENTS.get(device.type, BAND_ELEMENTS['cuda'])
+    least = 64 // math.gcd(width, 64)
+    step = max(1, elements // (per_pixel * width * least)) * least
+    return (range(first, min(first + step, height)) for first in range(0, height, step))
 
 
 def average(maps: Tensor, index: Tensor, affinity: Tensor) -> Tensor:

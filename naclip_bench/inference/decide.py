@@ -44,8 +44,14 @@ def decide(
 
     def compute() -> tuple[Winners, Tensor, Tensor]:
         allowed = allowed_queries(logits, query_class, multiplicity, scale, area_thd)
+        # Nothing but the order counts where there is no threshold.
+        kept = None if limited or allowed is not None else logits.contenders()
+        if kept is None:
+            winners = _winners(logits, query_class, multiplicity, scale, allowed, limited)
+        else:
+            winners = _winners(logits.only(kept), query_class[kept], multiplicity[kept], scale, None, limited)
         # The tensors too, as long as their ids stand for them.
-        return _winners(logits, query_class, multiplicity, scale, allowed, limited), query_class, multiplicity
+        return winners, query_class, multiplicity
 
     # All thresholds are decided from one map.
     winners, *_ = logits.once(('winners', id(query_class), id(multiplicity), scale, area_thd, limited), compute)

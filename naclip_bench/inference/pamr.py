@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..settings import Count, Counts, checked
+from .contenders import contenders
 from .refinement import VECTOR, Refinement, lower_chunk
 from .stitch import PixelLogits, Shared
 
@@ -69,6 +70,12 @@ class PAMR(Refinement):
     @property
     def image_key(self) -> Hashable:
         return type(self), self.dilations
+
+    @property
+    def rounding(self) -> float:
+        # Sums of 8 * dilations products, with weights that sum to 1 as far as rounding lets them, and the stitching.
+        sums = len(NEIGHBORS) * len(self.dilations) + 16
+        return 2 * sums * (self.iterations + 1) * torch.finfo(STORAGE[self.storage]).eps
 
     def __call__(self, logits: PixelLogits, image: Tensor, near: Neighborhood | None = None) -> RefinedLogits:
         """Refined logits at the original resolution.
@@ -182,6 +189,18 @@ class RefinedLogits(Shared):
     def __init__(self, logits: PixelLogits, settings: PAMR, near: Neighborhood) -> None:
         self.size, self.queries, self.device, self.notes = logits.size, logits.queries, logits.device, logits.notes
         self._logits, self._settings, self._near = logits, settings, near
+
+    def only(self, queries: Tensor) -> RefinedLogits:
+        """The same of some queries alone."""
+        return type(self)(self._logits.only(queries), self._settings, self._near)
+
+    def contenders(self) -> Tensor | None:
+        rounding = self._settings.rounding
+        # To wait for an accelerator's answer takes longer.
+        if rounding is None or self.device.type != 'cpu':
+            return None
+        of_patches = self._logits.of_patches()
+        return contenders(of_patches, rounding * float(of_patches.abs().max()))
 
     def query_block(self, queries: slice) -> Tensor:
         """Refined logits of some queries at all pixels, (H, q, W)."""

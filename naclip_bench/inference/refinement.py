@@ -26,6 +26,10 @@ class Refinement(ABC):
 
     query_chunk: int | None
 
+    #: What rounding may change of a refined logit, as a share of the highest, where it is a mean of the query's logits
+    #: around; None where it is none, so that a query which leads another everywhere may come to lie behind it.
+    rounding: float | None = None
+
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
 

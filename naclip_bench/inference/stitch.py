@@ -122,6 +122,10 @@ class Shared:
             self.computed[what] = compute()
         return self.computed[what]
 
+    def contenders(self) -> Tensor | None:
+        """Queries that can win a pixel, where it pays to know them; None: any of them."""
+        return None
+
 
 class PixelLogits(Shared):
     """Logits of every query at every pixel of one image, computed block by block when they are needed.
@@ -151,6 +155,13 @@ class PixelLogits(Shared):
         found._of_windows = torch.cat([image._of_windows for image in images], dim=1)
         return found
 
+    def only(self, queries: Tensor) -> PixelLogits:
+        """The same of some queries alone."""
+        found = copy(self)
+        found.__dict__.pop('_patches', None)
+        found.computed, found._of_windows = {}, self._of_windows[:, queries]
+        return found
+
     @property
     def layout(self) -> tuple[Side, Side]:
         """Where windows and patches lie in the image, and the image's size."""
@@ -163,6 +174,10 @@ class PixelLogits(Shared):
     @property
     def device(self) -> torch.device:
         return self._of_windows.device
+
+    def of_patches(self) -> Tensor:
+        """Logits (Q, n) of all patches of all windows."""
+        return self._of_windows.transpose(0, 1).flatten(1)
 
     @cached_property
     def _patches(self) -> Tensor:

@@ -90,5 +90,6 @@ def test_steps_from_the_released_way_are_timed_on_the_same_images(tmp_path, capf
     rows = [list(map(str.strip, line.split('│')[1:-1])) for line in outcome.stdout.splitlines() if line.startswith('│')]
     assert [row[0].split(':')[0] for row in rows][:2] == ['as released', 'windows together'] and 'bf16' in str(rows)
     assert rows[0][2:4] == ['1.00x', '100.0000 %']
+    assert int(rows[0][5]) > int(rows[1][5]) > 0
     # Windows one by one and together label alike, but for a pixel between two classes.
     assert float(rows[1][3].split()[0]) > 99.9

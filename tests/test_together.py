@@ -1,7 +1,5 @@
 """Images of one size are decided and counted at once where a step costs more than its numbers, as on a GPU."""
 
-from collections import Counter
-
 import pytest
 import torch
 from golden import TINY, random_image
@@ -10,7 +8,6 @@ from hypothesis import strategies as st
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from test_methods import VARIANTS
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from naclip_bench.datasets.preprocessor import ImagePreprocessor
 from naclip_bench.errors import BenchError
@@ -19,6 +16,7 @@ from naclip_bench.inference import pipeline, stitch
 from naclip_bench.inference.decide import decide
 from naclip_bench.inference.stitch import PixelLogits
 from naclip_bench.inference.windows import Windows
+from naclip_bench.speed.launches import Launches
 
 #: Two pairs of one original size; of the second, the images themselves differ in size.
 SHAPES = [(100, 75), (64, 120), (100, 75), (75, 100), (100, 75)]
@@ -139,36 +137,22 @@ def test_several_images_decided_as_one(images, size, prob_thd):
         assert (ours != expected).float().mean() < 0.01
 
 
-class Steps(TorchDispatchMode):
-    """Counts what computes or moves something: on a GPU each is a kernel to start."""
-
-    def __init__(self):
-        super().__init__()
-        self.counted = Counter()
-
-    def __torch_dispatch__(self, function, types, arguments=(), named=None):
-        result = function(*arguments, **(named or {}))
-        if not (function.is_view or 'empty' in str(function)):
-            self.counted[str(function)] += 1
-        return result
-
-
 @pytest.mark.usefixtures('at_once')
-def test_an_image_more_of_a_size_is_hardly_a_step_more():
+def test_an_image_more_of_a_size_is_hardly_a_launch_more():
     """One to bring its windows' logits together, one to tell its pixels from those of others when they are counted."""
     method, preprocessor = model(window_batch=64, prob_thd=0.1), ImagePreprocessor()
 
-    def steps(count):
+    def launched(count):
         images = list(torch.randint(0, 256, (count, 3, 64, 96), dtype=torch.uint8))
         samples = [SegDataSample(metainfo=dict(ori_shape=(50, 70))) for _ in images]
         truths = torch.zeros(count, 50, 70, dtype=torch.uint8)
-        with Steps() as steps:
+        with Launches() as launches:
             inputs = preprocessor(dict(inputs=images))['inputs']
             confusion.batch_cells(zip(*pipeline.segment([method], inputs, samples), truths, strict=True), 21)
-        return steps.counted.total()
+        return launches.counted
 
-    steps(2)
-    assert steps(8) - steps(4) <= 2 * 4
+    launched(2)
+    assert launched(8) - launched(4) <= 2 * 4
 
 
 @pytest.mark.parametrize('pixels', [1, 5000, 2**20])

@@ -14,7 +14,7 @@ from torch import Tensor
 COPIES, CELLS = {'cuda': 64}, 2**23
 
 #: Pixels of images that are counted together: as many as keep a GPU busy, or stay in a CPU's cache.
-PIXELS = {'cpu': 2**18, 'cuda': 2**25}
+PIXELS = {'cpu': 2**18, 'cuda': 2**23}
 
 
 def confusion_matrix(prediction: Tensor, truth: Tensor, classes: int, ignore_index: int = 255) -> Tensor:

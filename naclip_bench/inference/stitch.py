@@ -148,18 +148,19 @@ class PixelLogits(Shared):
     @classmethod
     def together(cls, images: Sequence[PixelLogits]) -> PixelLogits:
         """Several images with one :attr:`layout`, each with as many queries; without their notes."""
-        found = copy(images[0])
-        # Of what the first has computed for itself nothing is known of the others.
-        found.__dict__.pop('_patches', None)
-        found.computed, found.notes, found.images = {}, (), len(images)
-        found._of_windows = torch.cat([image._of_windows for image in images], dim=1)
+        found = images[0]._with(torch.cat([image._of_windows for image in images], dim=1))
+        found.notes, found.images = (), len(images)
         return found
 
     def only(self, queries: Tensor) -> PixelLogits:
         """The same of some queries alone."""
+        return self._with(self._of_windows[:, queries])
+
+    def _with(self, patches: Tensor) -> PixelLogits:
         found = copy(self)
+        # Of what was computed of the others nothing is true of these.
         found.__dict__.pop('_patches', None)
-        found.computed, found._of_windows = {}, self._of_windows[:, queries]
+        found.computed, found._of_windows = {}, patches
         return found
 
     @property

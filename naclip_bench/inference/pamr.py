@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from ..settings import Count, Counts, checked
 from .contenders import contenders
 from .refinement import VECTOR, Refinement, lower_chunk
-from .stitch import PixelLogits, Shared
+from .stitch import PixelLogits, Shared, sent
 
 #: The eight neighbors in row-major order, without the center.
 NEIGHBORS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
@@ -120,21 +120,25 @@ class PAMR(Refinement):
         """:meth:`affinity` of some rows, of the image padded by each dilation."""
         total, centers = 0, len(self.dilations)
         first, (margin, image) = rows.start, padded[0]
-        for channel in range(len(image)):
+        # A channel at a time stays in a CPU's cache; a GPU has fewer kernels to launch with all of them.
+        together = 1 if image.device.type == 'cpu' else len(image)
+        for channel in range(0, len(image), together):
+            taken = slice(channel, channel + together)
             # Differences from the center; the centers themselves differ by 0.
             neighbors = torch.stack(
                 [
-                    plane[channel, d + dy * d + first :, d + dx * d :][: len(rows), :width]
+                    plane[taken, d + dy * d + first :, d + dx * d :][:, : len(rows), :width]
                     for d, plane in padded
                     for dy, dx in NEIGHBORS
                 ]
-            ).sub_(image[channel, margin + first :, margin:][: len(rows), :width])
+            ).sub_(image[taken, margin + first :, margin:][:, : len(rows), :width])
             count = len(neighbors) + centers
             mean = neighbors.sum(0) / count
             # By hand: torch's own deviation along the first dimension takes ten times as long.
             squares = (neighbors - mean).square_().sum(0) + centers * mean.square()
             deviation = (squares / (count - 1)).sqrt()
-            total = total - neighbors.abs_().div_(1e-8 + 0.1 * deviation)
+            for apart in neighbors.abs_().div_(1e-8 + 0.1 * deviation).unbind(1):
+                total = total - apart
         return (total / len(image)).softmax(dim=0).flatten(1).T
 
 
@@ -176,11 +180,17 @@ def kernel() -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
 def neighbor_index(size: tuple[int, int], dilations: Sequence[int], device: torch.device) -> Tensor:
     """Flat pixel index (H * W, 8 * dilations) int32 of each pixel's neighbors; borders are replicated."""
     rows, columns = (
-        torch.stack([(places + step[axis] * d).clamp(0, side - 1) for d in dilations for step in NEIGHBORS], dim=-1)
-        for axis, side in enumerate(size)
-        for places in [torch.arange(side, dtype=torch.int32, device=device)]
+        (torch.arange(side, dtype=torch.int32, device=device)[:, None] + away).clamp_(0, side - 1)
+        for side, away in zip(size, offsets(tuple(dilations), device), strict=True)
     )
     return (rows[:, None] * size[1] + columns).flatten(0, 1)
+
+
+@cache
+def offsets(dilations: tuple[int, ...], device: torch.device) -> Tensor:
+    """Rows and columns (2, 8 * dilations) int32 from a pixel to its neighbors."""
+    steps = torch.tensor([[dy * d, dx * d] for d in dilations for dy, dx in NEIGHBORS], dtype=torch.int32)
+    return sent(steps.T.contiguous(), device)
 
 
 class RefinedLogits(Shared):

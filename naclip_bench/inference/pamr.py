@@ -26,8 +26,8 @@ from .stitch import PixelLogits, Shared, sent
 #: The eight neighbors in row-major order, without the center.
 NEIGHBORS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
 
-#: Weights of neighbors that are computed at once: on a CPU as many as stay in its cache, on a GPU a whole image's.
-BAND_ELEMENTS = {'cpu': 2**18, 'cuda': 2**31}
+#: Weights of neighbors that are computed at once: on a CPU as many as stay in its cache, on a GPU most images' at once.
+BAND_ELEMENTS = {'cpu': 2**18, 'cuda': 2**24}
 
 STORAGE = {'fp32': torch.float32, 'fp16': torch.float16}
 

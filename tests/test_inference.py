@@ -179,6 +179,13 @@ def test_weights_are_the_same_bits_whatever_the_bands(size, dilations, elements)
     assert torch.allclose(whole.sum(1), torch.ones(len(whole)), atol=1e-5)
 
 
+def test_weights_are_the_same_with_all_channels_at_once():
+    image = torch.rand(3, 40, 50)
+    expected = PAMR().affinity(image)
+    with patch.dict(pamr.CHANNELS, cpu=3):
+        assert largest_difference(PAMR().affinity(image), expected) < 1e-6
+
+
 @given(size=st.tuples(st.integers(1, 3000), st.integers(1, 3000)))
 def test_bands_are_the_image_and_of_whole_vectors(size):
     found = list(pamr.bands(size, 16, torch.device('cpu')))

@@ -29,6 +29,9 @@ NEIGHBORS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (
 #: Weights of neighbors that are computed at once: on a CPU as many as stay in its cache, on a GPU most images' at once.
 BAND_ELEMENTS = {'cpu': 2**18, 'cuda': 2**24}
 
+#: Channels that are computed at once: one stays in a CPU's cache, and all are fewer kernels for a GPU to launch.
+CHANNELS = {'cpu': 1, 'cuda': 3}
+
 STORAGE = {'fp32': torch.float32, 'fp16': torch.float16}
 
 
@@ -120,10 +123,9 @@ class PAMR(Refinement):
         """:meth:`affinity` of some rows, of the image padded by each dilation."""
         total, centers = 0, len(self.dilations)
         first, (margin, image) = rows.start, padded[0]
-        # A channel at a time stays in a CPU's cache; a GPU has fewer kernels to launch with all of them.
-        together = 1 if image.device.type == 'cpu' else len(image)
-        for channel in range(0, len(image), together):
-            taken = slice(channel, channel + together)
+        at_once = CHANNELS.get(image.device.type, CHANNELS['cuda'])
+        for channel in range(0, len(image), at_once):
+            taken = slice(channel, channel + at_once)
             # Differences from the center; the centers themselves differ by 0.
             neighbors = torch.stack(
                 [

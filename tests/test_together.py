@@ -80,6 +80,7 @@ def test_labels_are_those_of_each_image_alone(kind, settings, taken, monkeypatch
         # Refinements and areas are of one image.
         (dict(area_thd=0.1), []),
         (dict(refine=dict(iterations=1)), []),
+        (dict(refine=dict(type='DenseCRF', iterations=1)), []),
         (dict(kind='CLIPtrase'), []),
     ],
 )

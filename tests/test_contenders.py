@@ -80,8 +80,6 @@ def test_what_is_led_is_not_refined(asked):
         # A threshold is of a probability among all words.
         (PAMR(2), dict(prob_thd=0.1)),
         (PAMR(2), dict(prob_thd=torch.full((6,), 0.1))),
-        # What leads may be taken out.
-        (PAMR(2), dict(area_thd=0.01)),
         # Half precision rounds more than a lead is worth.
         (PAMR(2, storage='fp16'), dict()),
     ],
@@ -91,6 +89,17 @@ def test_all_are_refined_where_more_than_the_order_counts(settings, rule, asked)
     logits._of_windows[:, 5:] -= 3
     decide(refined(logits, settings), CLASSES, COUNTS, 5.0, **rule)
     assert set(asked) == {8}
+
+
+def test_classes_of_a_small_area_are_found_by_those_that_can_win(asked):
+    """What leads may be taken out, so that all are refined for the decision itself."""
+    logits = logits_of(0)
+    logits._of_windows[:, 5:] -= 100
+    led, rule = refined(logits, PAMR(2)), dict(area_thd=0.2)
+    labels = decide(led, CLASSES, COUNTS, 5.0, **rule)
+    assert asked[0] <= 5 and asked[1:] == [8]
+    led.contenders, led.computed = (lambda: None), {}
+    assert torch.equal(labels, decide(led, CLASSES, COUNTS, 5.0, **rule))
 
 
 def test_conjugate_gradients_are_no_mean():

@@ -44,12 +44,10 @@ def decide(
 
     def compute() -> tuple[Winners, Tensor, Tensor]:
         allowed = allowed_queries(logits, query_class, multiplicity, scale, area_thd)
-        # Nothing but the order counts where there is no threshold.
-        kept = None if limited or allowed is not None else logits.contenders()
-        if kept is None:
-            winners = _winners(logits, query_class, multiplicity, scale, allowed, limited)
+        if allowed is None and not limited:
+            winners = _highest(logits, query_class, multiplicity, scale)
         else:
-            winners = _winners(logits.only(kept), query_class[kept], multiplicity[kept], scale, None, limited)
+            winners = _winners(logits, query_class, multiplicity, scale, allowed, limited)
         # The tensors too, as long as their ids stand for them.
         return winners, query_class, multiplicity
 
@@ -65,7 +63,7 @@ def allowed_queries(
     """Queries (Q,) bool whose classes ``area_thd`` leaves in the decision; None where it is off. See :func:`decide`."""
     if area_thd is None:
         return None
-    labels = _winners(logits, query_class, multiplicity, scale, None, limited=False).labels
+    labels = _highest(logits, query_class, multiplicity, scale).labels
     area = torch.bincount(labels.flatten().clamp(min=0), minlength=int(query_class[-1]) + 1)
     area[0] = 0
     keep = area > area_thd * area.sum()
@@ -88,6 +86,14 @@ class Winners(NamedTuple):
         """Labels where what is less probable than ``prob_thd``, one or (C,), is class 0."""
         least = prob_thd[self.labels.clamp(min=0)] if isinstance(prob_thd, Tensor) else prob_thd
         return self.labels.masked_fill((self.probability < least) & (self.labels != NOT_FINITE), 0)
+
+
+def _highest(logits: PixelLogits, query_class: Tensor, multiplicity: Tensor, scale: float) -> Winners:
+    """:func:`_winners` where the order of logits is all that counts: of queries that can have the highest."""
+    kept = logits.contenders()
+    if kept is not None:
+        logits, query_class, multiplicity = logits.only(kept), query_class[kept], multiplicity[kept]
+    return _winners(logits, query_class, multiplicity, scale, None, limited=False)
 
 
 def _winners(

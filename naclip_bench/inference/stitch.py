@@ -147,7 +147,7 @@ class PixelLogits(Shared):
 
     @classmethod
     def together(cls, images: Sequence[PixelLogits]) -> PixelLogits:
-        """Several images with one :attr:`layout`, each with as many queries; without their notes."""
+        """Several images whose windows lie alike, of one size and with as many queries; without their notes."""
         found = images[0]._with(torch.cat([image._of_windows for image in images], dim=1))
         found.notes, found.images = (), len(images)
         return found
@@ -164,11 +164,6 @@ class PixelLogits(Shared):
         return found
 
     @property
-    def layout(self) -> tuple[Side, Side]:
-        """Where windows and patches lie in the image, and the image's size."""
-        return self._down, self._across
-
-    @property
     def queries(self) -> int:
         return self._of_windows.shape[1]
 
@@ -183,11 +178,12 @@ class PixelLogits(Shared):
     @cached_property
     def _patches(self) -> Tensor:
         """(patch rows, Q, patch columns) of the image, in :func:`patch_order`."""
-        down, across = (len(side.starts) for side in self.layout)
+        sides = self._down, self._across
+        down, across = (len(side.starts) for side in sides)
         # (down, across, Q, h, w) -> (down, h, Q, across, w): window rows stacked, window columns side by side.
         stacked = self._of_windows.unflatten(0, (down, across)).permute(0, 3, 2, 1, 4)
         stacked = stacked.flatten(3).flatten(0, 1)
-        rows, columns = (patch_order(side, self.device) for side in self.layout)
+        rows, columns = (patch_order(side, self.device) for side in sides)
         return stacked[rows][:, :, columns]
 
     def of_model(self) -> PixelLogits:

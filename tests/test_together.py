@@ -156,11 +156,15 @@ def test_an_image_more_of_a_size_is_hardly_a_launch_more():
     assert launched(8) - launched(4) <= 2 * 4
 
 
-@pytest.mark.parametrize('pixels', [1, 5000, 2**20])
-def test_images_are_counted_together_up_to_a_number_of_pixels(pixels, monkeypatch):
+@pytest.mark.parametrize(('pixels', 'expected'), [(1, [1] * 5), (5000, [2, 1, 1, 1]), (2**20, [5])])
+def test_images_are_counted_together_up_to_a_number_of_pixels(pixels, expected, monkeypatch):
     monkeypatch.setitem(confusion.PIXELS, 'cpu', pixels)
+    counted, of = [], confusion._counts
+    monkeypatch.setattr(confusion, '_counts', lambda pairs, *rest: counted.append(len(pairs)) or of(pairs, *rest))
     pairs = [tuple(torch.randint(0, 5, (2, *size))) for size in [(30, 40), (50, 60), (30, 40), (80, 90), (1, 1)]]
-    for of_image, pair in zip(confusion.batch_cells(pairs, 5), pairs, strict=True):
+    cells = confusion.batch_cells(pairs, 5)
+    assert counted == expected
+    for of_image, pair in zip(cells, pairs, strict=True):
         assert (of_image == confusion.to_cells(confusion.confusion_matrix(*pair, 5))).all()
 
 
